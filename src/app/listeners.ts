@@ -1,0 +1,60 @@
+import type { Clock } from '../base/clock.ts';
+import { wordsOf } from '../base/errors.ts';
+import type { Site } from '../config/site.ts';
+import { destinationOf, type IntakeParts, judgeAtEndOfData } from '../flow/intake.ts';
+import type { ProcessQueue } from '../flow/process-queue.ts';
+import { formatEnvelopeLine } from '../mime/envelope.ts';
+import { type Receiver, receive } from '../smtp/receive.ts';
+import { newId } from '../store/spool.ts';
+
+interface Arrived {
+  readonly id: string;
+  readonly to: readonly string[];
+}
+
+/** Opens the listening sockets of a site, each joined to the spool and the processing of messages. */
+export async function openListeners(
+  site: Site,
+  d: { parts: IntakeParts; processing: Pick<ProcessQueue, 'accept'>; clock: Clock },
+): Promise<Receiver[]> {
+  const { parts, processing, clock } = d;
+  const { spool, database, log } = parts;
+  const receivers: Receiver[] = [];
+  for (const socket of site.listen) {
+    const receiver = await receive<Arrived>({
+      lmtp: socket.protocol === 'lmtp',
+      listen: socket,
+      hostname: site.hostname,
+      size: site.size,
+      maxClients: site['limits.clients'],
+      maxRecipients: site['limits.recipients'],
+      lookup: async (address) => ((await destinationOf(database.q, address, parts)) ? 'known' : 'unknown'),
+      store: async (envelope, message) => {
+        const at = clock.now();
+        const id = newId(at);
+        await spool.receive(id, formatEnvelopeLine({ ...envelope, receivedAt: at }), message);
+        return { id, to: envelope.to };
+      },
+      judge: async ({ id, to }) => {
+        const replies = [];
+        // One after the other: each reads the message.
+        for (const address of to) replies.push(await judgeOne(parts, id, address, clock.now()));
+        return replies;
+      },
+      commit: async ({ id, to }, refused) => {
+        await spool.commit(id);
+        const no = to.filter((_, index) => refused[index]);
+        processing.accept(id, no);
+      },
+      discard: ({ id }) => spool.discard(id),
+      trouble: (where, error) => log.error('receive-failed', { where, detail: wordsOf(error) }),
+    });
+    receivers.push(receiver);
+  }
+  return receivers;
+}
+
+async function judgeOne(parts: IntakeParts, id: string, address: string, at: number) {
+  const refusal = await judgeAtEndOfData(parts, id, address, at);
+  return refusal ?? { code: 250 as const, text: `2.6.0 accepted as ${id}` };
+}

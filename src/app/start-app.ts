@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { makeBell } from '../base/bell.ts';
+import type { Clock } from '../base/clock.ts';
+import { wordsOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Site } from '../config/site.ts';
+import { startDelivery } from '../flow/deliver.ts';
+import { openDirectoryDoor } from '../flow/directory-door.ts';
+import { keepHouse } from '../flow/housekeeping.ts';
+import { findIntermediatesWith } from '../flow/intermediates.ts';
+import { findRecipientsWith } from '../flow/member-certificate.ts';
+import { validatePathsWith } from '../flow/member-path.ts';
+import { composeWith } from '../flow/notify.ts';
+import { openCache } from '../flow/open-cache.ts';
+import { startProcessing } from '../flow/process-queue.ts';
+import { recover } from '../flow/recover.ts';
+import { startWorkers } from '../smime/workers.ts';
+import { RelayPool } from '../smtp/pool.ts';
+import { ensureService } from '../store/lists.ts';
+import { lockSpool } from '../store/lock.ts';
+import { recordCleanStop } from '../store/starts.ts';
+import { openTemplates } from '../template/templates.ts';
+import { openListeners } from './listeners.ts';
+import { openSite, templateFolders } from './open-site.ts';
+import { relayTarget } from './relay-target.ts';
+
+export interface App {
+  /** Where it listens: `127.0.0.1:8024` or the path of a socket. */
+  readonly listening: readonly string[];
+  /** Keys, authorities, templates or certificate files may have changed. */
+  reload(): Promise<void>;
+  /** Refuses new mail, finishes the copies in flight within `shutdown.grace`, closes everything. */
+  stop(): Promise<void>;
+}
+
+const housekeepingMs = 3_600_000;
+const watchMs = 1000;
+const opened = { octets: 64 * 1024 ** 2, ageMs: 60_000 };
+
+/** Builds every object of a running reseal, in order, and starts it. `script` is the compiled crypto worker. */
+export async function startApp(site: Site, d: { clock: Clock; log: Log; script: URL }): Promise<App> {
+  const { clock, log } = d;
+  const boot = randomBytes(8).toString('hex');
+  const base = await openSite(site, { clock, log, check: true });
+  const { database, spool, keyring } = base;
+  const lock = lockSpool(join(site.spool, 'lock'), { pid: process.pid, boot, since: clock.now() });
+  await ensureService(database.q, { address: site['service.address'], createdAt: clock.now() });
+  await recover({ database, spool, log, boot, now: clock.now() });
+
+  const unique = () => randomBytes(12).toString('hex');
+  const delivering = makeBell();
+  const workers = startWorkers({ count: site.workers, timeoutMs: site['open.timeout'], script: d.script });
+  const cache = openCache({ ...opened, clock });
+  const compose = composeWith({
+    templates: openTemplates(templateFolders(site)),
+    workers,
+    signingPair: (list) => keyring.signingPair(list),
+    serviceAddress: site['service.address'],
+    unique,
+  });
+  const relay = new RelayPool(await relayTarget(site));
+  const shared = {
+    database,
+    spool,
+    workers,
+    keyring,
+    cache,
+    compose,
+    clock,
+    log,
+    defaults: site.defaults,
+    node: site.node,
+    hostname: site.hostname,
+    certificates: site.certificates,
+    lifetimeMs: site['queue.lifetime'],
+    openedSize: site['open.size'],
+    postmaster: site.postmaster,
+    serviceAddress: site['service.address'],
+    retentionMs: site.retention,
+    unique,
+    wakeDelivery: delivering.ring,
+  };
+  const door = openDirectoryDoor({ ...shared, folder: site.certificates });
+  await door.look(true);
+  const intermediates = findIntermediatesWith({ q: database.q, clock });
+  const pathOf = validatePathsWith({ keyring, intermediates, clock });
+  const findRecipients = findRecipientsWith({ q: database.q, clock, pathOf, fileProblemOf: door.problemOf });
+  const lease = `${site.node} ${boot}`;
+  const connections = site['relay.connections'];
+  const delivery = startDelivery({
+    ...shared,
+    relay,
+    connections,
+    findRecipients,
+    lease,
+    random: Math.random,
+  });
+  delivering.answer(delivery.wake);
+  const processing = startProcessing({ ...shared, intake: shared }, { atOnce: site.workers * 2 });
+  await processing.look();
+  delivery.wake();
+
+  const tidy = () =>
+    keepHouse(shared).catch((error: unknown) => log.error('housekeeping-failed', { detail: wordsOf(error) }));
+  const timers = [
+    setInterval(() => void tidy(), housekeepingMs),
+    setInterval(() => cache.sweep(), opened.ageMs),
+    setInterval(() => void door.look(), watchMs),
+  ];
+  const receivers = await openListeners(site, { parts: shared, processing, clock });
+
+  return {
+    listening: receivers.map((receiver) => receiver.address),
+    reload: async () => {
+      await door.look(true);
+      await processing.reload();
+      await processing.look();
+    },
+    async stop() {
+      const grace = site['shutdown.grace'];
+      for (const timer of timers) clearInterval(timer);
+      await Promise.all(receivers.map((receiver) => receiver.close(grace)));
+      await processing.stop();
+      const delivered = delivery.stop();
+      await relay.close(grace);
+      await delivered;
+      cache.clear();
+      await workers.close();
+      await recordCleanStop(database.q, boot);
+      await base.close();
+      lock.release();
+    },
+  };
+}

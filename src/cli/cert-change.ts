@@ -1,0 +1,136 @@
+import type { Command } from 'commander';
+import { mirrorAddress } from '../flow/file-certificates.ts';
+import { releaseCopies, useFor } from '../flow/import-certificates.ts';
+import { bindingsOf, setBindingState } from '../store/bindings.ts';
+import { findCertificate } from '../store/certificates.ts';
+import { removeCertificates } from '../store/directory.ts';
+import { record } from '../store/ledger.ts';
+import { touch } from '../store/meta.ts';
+import type { BindingRow, Purpose } from '../store/schema.ts';
+import { addressOf, oneOf } from './arguments.ts';
+import { fingerprintOf } from './cert-name.ts';
+import { cliFault } from './faults.ts';
+import { counted } from './output.ts';
+import { onSite, type Session } from './site-command.ts';
+
+/** `cert remove|approve|refuse`: an operator's word about the certificates of one address. */
+export function addCertChange(cert: Command): void {
+  cert
+    .command('remove <address>')
+    .description(
+      'use no certificate for an address any more; another one from his mail then waits for `cert approve`',
+    )
+    .option('--purpose <purpose>', 'sign or enc only')
+    .action(onSite<[string, { purpose?: string }]>(remove));
+  cert
+    .command('approve <address> <sha256>')
+    .description('take a certificate into use that waits (its first digits are enough)')
+    .action(onSite<[string, string]>(approve));
+  cert
+    .command('refuse <address> <sha256>')
+    .description('never take this certificate for this address')
+    .action(onSite<[string, string]>(refuse));
+}
+
+async function remove(session: Session, text: string, options: { purpose?: string }): Promise<void> {
+  const { site, database, output, now, who } = session;
+  const address = addressOf(text);
+  const purpose: Purpose | null =
+    options.purpose === undefined ? null : oneOf<Purpose>('--purpose', options.purpose, ['sign', 'enc']);
+  const fits = (row: BindingRow) => row.state === 'in-use' && (purpose === null || row.purpose === purpose);
+  const removed = await database.write(async (tx) => {
+    const rows = (await bindingsOf(tx, address)).filter(fits);
+    if (rows.length === 0) throw cliFault('certificate-none', { address });
+    for (const row of rows) {
+      // Superseded, not refused: the address stays known, so the next certificate needs a word (RULES 15).
+      await setBindingState(tx, row, 'superseded');
+      await record(tx, {
+        at: now,
+        member: address,
+        event: 'certificate-removed',
+        detail: `removed by ${who}`,
+        data: { sha256: row.sha256, purpose: row.purpose },
+      });
+    }
+    await touch(tx);
+    return rows.map((row) => ({ purpose: row.purpose, sha256: row.sha256 }));
+  });
+  await removeCertificates(site.certificates, address);
+  await mirrorAddress(database.q, site.certificates, address);
+  output.result(
+    { address, removed },
+    removed.map(
+      (one) =>
+        `${address}: ${one.sha256.slice(0, 16)} is not used any more for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
+    ),
+  );
+}
+
+async function approve(session: Session, text: string, name: string): Promise<void> {
+  const { site, database, output, now, who } = session;
+  const address = addressOf(text);
+  const { approved, released } = await database.write(async (tx) => {
+    const rows = waiting(await bindingsOf(tx, address), address, name, ['pending', 'refused', 'superseded']);
+    for (const { purpose, sha256, source } of rows) {
+      const certificate = await findCertificate(tx, sha256);
+      if (!certificate) throw cliFault('certificate-unknown', { name });
+      await useFor(tx, { address, purpose, certificate, source, now, by: `approved by ${who}` });
+    }
+    const isReading = rows.some((row) => row.purpose === 'enc');
+    const released = isReading
+      ? await releaseCopies(tx, address, { now, expiresAt: now + site['queue.lifetime'] })
+      : 0;
+    await touch(tx);
+    return { approved: rows, released };
+  });
+  await mirrorAddress(database.q, site.certificates, address);
+  output.result(
+    { address, approved: approved.map(({ purpose, sha256 }) => ({ purpose, sha256 })), released },
+    [
+      ...approved.map(
+        (one) =>
+          `${address}: ${one.sha256.slice(0, 16)} is in use for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
+      ),
+      ...(released > 0 ? [`${counted(released, 'waiting copy', 'waiting copies')} released`] : []),
+    ],
+  );
+}
+
+async function refuse(session: Session, text: string, name: string): Promise<void> {
+  const { database, output, now, who } = session;
+  const address = addressOf(text);
+  const refused = await database.write(async (tx) => {
+    const rows = waiting(await bindingsOf(tx, address), address, name, ['pending']);
+    for (const row of rows) {
+      await setBindingState(tx, row, 'refused');
+      await record(tx, {
+        at: now,
+        member: address,
+        event: 'certificate-refused',
+        detail: `refused by ${who}`,
+        data: { sha256: row.sha256, purpose: row.purpose },
+      });
+    }
+    await touch(tx);
+    return rows.map(({ purpose, sha256 }) => ({ purpose, sha256 }));
+  });
+  output.result(
+    { address, refused },
+    refused.map((one) => `${address}: ${one.sha256.slice(0, 16)} is refused for ${one.purpose}`),
+  );
+}
+
+/** The bindings of the one certificate that is meant, in one of these states. Fault 'certificate-unknown'. */
+function waiting(
+  rows: readonly BindingRow[],
+  address: string,
+  name: string,
+  states: readonly BindingRow['state'][],
+): BindingRow[] {
+  const prefix = fingerprintOf(name);
+  const found = rows.filter((row) => row.sha256.startsWith(prefix) && states.includes(row.state));
+  const what = `${name} for ${address} that waits`;
+  if (new Set(found.map((row) => row.sha256)).size !== 1)
+    throw cliFault('certificate-unknown', { name: what });
+  return found;
+}

@@ -1,0 +1,140 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { openSite, templateFolders } from '../app/open-site.ts';
+import { systemClock } from '../base/clock.ts';
+import { Fault } from '../base/errors.ts';
+import { silentLog } from '../base/log.ts';
+import type { Site } from '../config/site.ts';
+import {
+  checkFolder,
+  checkKeys,
+  checkLists,
+  checkMemberCertificates,
+  checkRelay,
+  checkTemplates,
+  checkTrust,
+  type Finding,
+} from '../flow/check-site.ts';
+import { holderOf } from '../store/lock.ts';
+import { counted } from './output.ts';
+import { becomeOwner, loadFor } from './site-command.ts';
+
+const relayTimeoutMs = 5000;
+
+/** `check`: everything that can be wrong before mail comes. Exit code 0 all good, 1 problems, 2 configuration. */
+export function addCheck(program: Command): void {
+  program
+    .command('check')
+    .description(
+      'look at configuration, folders, database, keys, authorities, relay and templates; say what to do',
+    )
+    .action(async (_options: unknown, command: Command) => {
+      const { site, output } = await loadFor(command);
+      await becomeOwner(site.spool);
+      const findings = await findingsAbout(site);
+      const problems = findings.filter((one) => one.level === 'problem').length;
+      const warnings = findings.filter((one) => one.level === 'warning').length;
+      if (problems > 0) process.exitCode = 1;
+      output.result({ ok: problems === 0, problems, warnings, findings }, [
+        ...findings.map((one) => `${one.level.padEnd(7)}  ${one.about}: ${one.text}`),
+        '',
+        `${counted(problems, 'problem')}, ${counted(warnings, 'warning')}.`,
+      ]);
+    });
+}
+
+async function findingsAbout(site: Site): Promise<Finding[]> {
+  const uid = process.getuid?.() ?? null;
+  const siteTrust = { cafile: site['trust.cafile'], capath: site['trust.capath'] };
+  const path = site['relay.path'];
+  const target = path === null ? { host: site['relay.host'], port: site['relay.port'] } : { path };
+  return [
+    await checkConfiguration(site),
+    ...(await checkFolder(site.spool, { what: 'the spool', need: true, uid })),
+    ...(await checkFolder(site.lists, { what: "the folder of the lists' keys", need: true, uid })),
+    ...(await checkFolder(site['service.keys'], {
+      what: 'the folder of the service address',
+      need: false,
+      uid,
+    })),
+    ...(await checkDatabase(site)),
+    ...(await checkTrust(siteTrust, 'trust', systemClock.now())),
+    await checkRelay(target, relayTimeoutMs),
+    ...(await Promise.all(templateFolders(site).map(checkTemplates))).flat(),
+  ];
+}
+
+async function checkConfiguration(site: Site): Promise<Finding> {
+  if (site.file === null) {
+    const text = `there is none in ${site.root}, so all is default; \`reseal config example\` prints one to begin with`;
+    return { level: 'warning', about: 'configuration', text };
+  }
+  const { mode } = await stat(site.file);
+  if ((mode & 0o022) !== 0) {
+    return {
+      level: 'problem',
+      about: site.file,
+      text: `the configuration may be changed by other users: chmod go-w ${site.file}`,
+    };
+  }
+  return { level: 'good', about: site.file, text: 'the configuration is right' };
+}
+
+/** The database, and what only it can tell: lists, their keys, members' certificates, whether the daemon runs. */
+async function checkDatabase(site: Site): Promise<Finding[]> {
+  const about = site.database;
+  if ((await stat(about).catch(() => null)) === null) {
+    return [
+      {
+        level: 'warning',
+        about,
+        text: 'there is no database yet: `reseal serve` or `reseal list create` makes it',
+      },
+    ];
+  }
+  try {
+    const { database, keyring, folderOf, close } = await openSite(site, {
+      clock: systemClock,
+      log: silentLog,
+      check: true,
+    });
+    try {
+      const { q } = database;
+      const now = systemClock.now();
+      const siteTrust = { cafile: site['trust.cafile'], capath: site['trust.capath'] };
+      return [
+        { level: 'good', about, text: 'the database is sound' },
+        daemonOf(site),
+        ...(await checkLists({ q, keyring, defaults: site.defaults, siteTrust, folderOf, now })),
+        ...serviceOnly(await checkKeys({ keyring, folderOf, now }, site['service.address'])),
+        ...(await checkMemberCertificates(q, now)),
+      ];
+    } finally {
+      await close();
+    }
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return [{ level: 'problem', about, text: error.message }];
+  }
+}
+
+function daemonOf(site: Site): Finding {
+  const holder = holderOf(join(site.spool, 'lock'));
+  return holder
+    ? { level: 'good', about: 'daemon', text: `it runs as process ${holder.pid}` }
+    : {
+        level: 'warning',
+        about: 'daemon',
+        text: 'it does not run: mail that comes waits at the mail server; start `reseal serve`',
+      };
+}
+
+/** Without a key pair the service address works, but its answers are not signed: no more than a warning. */
+function serviceOnly(findings: readonly Finding[]): Finding[] {
+  return findings.map((one) =>
+    one.text.startsWith('there is no key pair')
+      ? { ...one, level: 'warning', text: 'the service address has no key pair: its answers are not signed' }
+      : one,
+  );
+}

@@ -1,0 +1,41 @@
+import { faultsOf, isFault } from '../base/errors.ts';
+
+/** What the command line itself refuses. Codes that begin with `usage-` are mistakes in the command as written. */
+export const cliFault = faultsOf({
+  'usage-address': (d: { found: string }) =>
+    `"${d.found.slice(0, 100)}" is not a mail address: give one like alice@example.org`,
+  'usage-value': (d: { what: string; found: string; expected: string }) =>
+    `${d.what} cannot be "${d.found.slice(0, 100)}": expected ${d.expected}`,
+  'usage-missing': (d: { what: string }) => `nothing to do: give ${d.what}`,
+  'usage-service': (d: { address: string }) =>
+    `${d.address} is the address of reseal itself (service.address) and cannot be a list`,
+  'usage-policy': (d: { remarks: readonly string[] }) =>
+    `these settings contradict each other: ${d.remarks.join('; ')}`,
+  'file-unreadable': (d: { path: string; why: string }) =>
+    `${d.path} cannot be read (${d.why}); a command run as root reads it as the owner of the spool, so give it on standard input (-) if only root may read it`,
+  'list-unknown': (d: { list: string; known: string }) => `there is no list ${d.list}${d.known}`,
+  'list-ambiguous': (d: { list: string; lists: readonly string[] }) =>
+    `several lists are called ${d.list}: ${d.lists.join(', ')}; give the whole address`,
+  'list-no-certificate': (d: { list: string; folder: string }) =>
+    `${d.list} has no key pair for encryption that can be used: look with \`reseal check\` at ${d.folder}`,
+  'role-unknown': (d: { list: string; address: string; role: string }) =>
+    `${d.address} is no ${d.role} of ${d.list}; nothing was changed`,
+  'member-unknown': (d: { list: string; address: string }) => `${d.address} is not a member of ${d.list}`,
+  'certificate-none': (d: { address: string }) => `no certificate is in use for ${d.address}`,
+  'certificate-unknown': (d: { name: string }) =>
+    `no certificate is known by ${d.name}: see \`reseal cert list\``,
+  'id-unknown': (d: { id: string; what: string }) => `${d.id} is no ${d.what}: see \`reseal queue list\``,
+  'message-unknown': (d: { id: string }) =>
+    `nothing is known of the message ${d.id}: give its Message-ID or its id in the spool; what is older than \`retention\` is forgotten`,
+  'owner-unusable': (d: { path: string; why: string }) =>
+    `reseal cannot act as the owner of ${d.path} (${d.why}): run the command as that user`,
+});
+
+/** Faults of other folders that are a mistake in the command or the configuration, not a failure. */
+const mistakes =
+  /^(usage-|config-|setting-|profile-|secret-|issue-name|list-name|trust-unreadable|inspector-refused)/;
+
+/** The exit code for something thrown: 2 for wrong usage or configuration, 1 for every other failure. */
+export function exitCodeOf(error: unknown): 1 | 2 {
+  return isFault(error) && mistakes.test(error.code) ? 2 : 1;
+}

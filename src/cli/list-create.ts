@@ -1,0 +1,150 @@
+import type { Command } from 'commander';
+import { passphraseOf } from '../config/secrets.ts';
+import type { Site } from '../config/site.ts';
+import { type ListKeyFiles, makeListKeys } from '../flow/list-keys.ts';
+import { type KeyKind, keyKinds } from '../pki/issue.ts';
+import { checkListName, listEndings } from '../policy/list-name.ts';
+import { remarksOn } from '../policy/remarks.ts';
+import { resolvePolicy } from '../policy/resolve.ts';
+import { parseSettings } from '../policy/settings.ts';
+import { storeFault } from '../store/faults.ts';
+import { record } from '../store/ledger.ts';
+import { addRole, createList, findList } from '../store/lists.ts';
+import { touch } from '../store/meta.ts';
+import type { Role } from '../store/schema.ts';
+import { addressOf, assignments, collect, oneOf, wholeNumber } from './arguments.ts';
+import { cliFault } from './faults.ts';
+import { dayOf, instant } from './output.ts';
+import { onSite, type Session } from './site-command.ts';
+
+interface CreateOptions {
+  readonly profile?: string;
+  readonly owner?: readonly string[];
+  readonly moderator?: readonly string[];
+  readonly key: string;
+  readonly csr?: true;
+  readonly days: string;
+  readonly set?: readonly string[];
+}
+
+/** `list create`: key, certificate or request, policy, owners; the row comes last. */
+export function addListCreate(list: Command): void {
+  list
+    .command('create <address>')
+    .description('make a list, its key, and a certificate or a request for one')
+    .option('--profile <name>', 'settings to begin with: discussion, confidential or announce')
+    .option('--owner <address>', 'an owner (may be repeated)', collect)
+    .option('--moderator <address>', 'a moderator (may be repeated)', collect)
+    .option('--key <kind>', `the key: ${keyKinds.join(', ')}`, 'rsa-3072')
+    .option('--csr', 'make a request for an authority instead of a self-signed certificate')
+    .option('--days <number>', 'how long the self-signed certificate is valid', '1095')
+    .option('--set <name=value>', 'a setting of the list (may be repeated)', collect)
+    .action(onSite<[string, CreateOptions]>(create));
+}
+
+async function create(session: Session, text: string, options: CreateOptions): Promise<void> {
+  const { site, database, output, folderOf, now, who } = session;
+  const address = checkListName(addressOf(text));
+  if (address === site['service.address']) throw cliFault('usage-service', { address });
+  const settings = assignments(options.set ?? []);
+  const profile = options.profile ?? null;
+  const warnings = checkPolicy(site, profile, settings);
+  const kind: KeyKind = oneOf('--key', options.key, keyKinds);
+  const days = wholeNumber('--days', options.days, 1, 36_500);
+  const roles = [...holders('owner', options.owner), ...holders('moderator', options.moderator)];
+  if (await findList(database.q, address)) throw storeFault('list-exists', { address });
+
+  const passphrase = await passphraseOf(site, address);
+  const keys = await makeListKeys({
+    folder: folderOf(address),
+    address,
+    kind,
+    csr: options.csr === true,
+    days,
+    passphrase,
+    now,
+  });
+  try {
+    await database.write(async (tx) => {
+      const row = await createList(tx, { address, profile, settings, createdAt: now });
+      for (const role of roles) await addRole(tx, { ...role, listId: row.id, name: '' });
+      await record(tx, { at: now, list: address, event: 'list-created', detail: `${who} made the list` });
+      await touch(tx);
+    });
+  } catch (error) {
+    await keys.undo();
+    throw error;
+  }
+  for (const warning of warnings) output.note(`warning: ${warning}`);
+  if (!roles.some((role) => role.role === 'owner')) {
+    output.note(
+      `warning: nobody owns ${address}: set --add-owner, so that somebody is told of what goes wrong`,
+    );
+  }
+  const { certificate, request, folder, made } = keys;
+  output.result(
+    {
+      list: address,
+      profile,
+      folder,
+      key: made,
+      certificate: certificate && {
+        subject: certificate.subject,
+        sha256: certificate.sha256,
+        notAfter: instant(certificate.notAfter),
+      },
+      request,
+      warnings,
+    },
+    [...wordsAbout(address, keys), ...nextSteps(site, address)],
+  );
+}
+
+/** Refuses contradictions of the policy that the list would have; gives what is only risky. */
+export function checkPolicy(site: Site, profile: string | null, settings: Record<string, string>): string[] {
+  const { policy } = resolvePolicy({ site: site.defaults, profile, list: parseSettings(settings) });
+  const remarks = remarksOn(policy);
+  const grave = remarks.filter((remark) => remark.grave).map((remark) => remark.text);
+  if (grave.length > 0) throw cliFault('usage-policy', { remarks: grave });
+  return remarks.map((remark) => remark.text);
+}
+
+function holders(role: Role, texts: readonly string[] | undefined): { role: Role; address: string }[] {
+  return (texts ?? []).map((text) => ({ role, address: addressOf(text) }));
+}
+
+function wordsAbout(address: string, { folder, made, certificate, request }: ListKeyFiles): string[] {
+  const about = certificate
+    ? [
+        `${made === 'kept' ? 'The key pair that was there is used' : 'Key and certificate'}: ${folder}`,
+        `SHA-256 of the certificate: ${certificate.sha256}, valid until ${dayOf(certificate.notAfter)}`,
+        'Members get it by mailing GET CERT to the -request address, or from you:',
+        `  reseal list show ${address} --cert`,
+      ]
+    : [
+        `The key is in ${folder}. Let an authority sign this request, then`,
+        `  reseal key import ${address} CERTIFICATE-FILE`,
+        ...(request ?? '').trimEnd().split('\n'),
+      ];
+  return [`The list ${address} is made.`, ...about];
+}
+
+/** What Postfix has to know: one line that sends the list's addresses here. */
+function nextSteps(site: Site, address: string): string[] {
+  const [local = '', domain = ''] = address.split('@');
+  const escaped = (text: string) => text.replace(/[.+]/g, '\\$&');
+  const pattern = `/^${escaped(local)}(-(${listEndings.join('|')}))?@${escaped(domain)}$/`;
+  return [
+    `Postfix sends it here with this line in a regexp table that transport_maps names, and ${domain} in relay_domains:`,
+    `  ${pattern}  ${transportOf(site)}`,
+    'Then add members with `reseal member add`, and let `reseal check` have a look.',
+  ];
+}
+
+function transportOf(site: Site): string {
+  const [socket] = site.listen;
+  if (!socket) return 'lmtp:[127.0.0.1]:8024';
+  return 'path' in socket
+    ? `${socket.protocol}:unix:${socket.path}`
+    : `${socket.protocol}:[${socket.host}]:${socket.port}`;
+}

@@ -1,0 +1,138 @@
+import { type CipherGCMTypes, createCipheriv, randomBytes } from 'node:crypto';
+import { type ContentCipher, cipherOf, derAlgorithm } from '../pki/algorithms.ts';
+import { derHead, derInteger, derOctets, derOid, derSequence, derSetOf } from '../pki/der.ts';
+import { cipherInto } from './content-cipher.ts';
+import { contentOid } from './content-info.ts';
+import { cmsFault } from './faults.ts';
+import { type Recipient, recipientInfo } from './recipient-info.ts';
+
+export { type KeyTransport, type Recipient, recipientOf } from './recipient-info.ts';
+
+/** Octets; RULES 11: we write the longest tag. */
+const gcmTagLength = 16;
+
+/**
+ * Encrypts one entity with one cipher, under a key and an IV that are made here and that nobody else ever has
+ * (RULES 9): no interface takes them. AES-GCM gives AuthEnvelopedData (RFC 5083, 5084), the others EnvelopedData
+ * (RFC 5652 6).
+ */
+export function encryptContent(entity: Buffer, cipher: ContentCipher): EncryptedContent {
+  return EncryptedContent.make(entity, cipher);
+}
+
+/** An entity encrypted once; its key can be given to any number of recipients, one a copy. Stays in its thread. */
+export class EncryptedContent {
+  readonly cipher: ContentCipher;
+  readonly kind: 'enveloped-data' | 'auth-enveloped-data';
+  /** The ciphertext and what closes the structure after it: the same in all copies. */
+  readonly tail: Buffer;
+  readonly #ciphertextLength: number;
+  readonly #algorithm: Buffer;
+  readonly #contentKey: Buffer;
+  #disposed = false;
+
+  private constructor(d: {
+    cipher: ContentCipher;
+    contentKey: Buffer;
+    algorithm: Buffer;
+    tail: Buffer;
+    ciphertextLength: number;
+  }) {
+    this.cipher = d.cipher;
+    this.kind = cipherOf(d.cipher).authenticated ? 'auth-enveloped-data' : 'enveloped-data';
+    this.tail = d.tail;
+    this.#ciphertextLength = d.ciphertextLength;
+    this.#algorithm = d.algorithm;
+    this.#contentKey = d.contentKey;
+  }
+
+  /** See `encryptContent`. */
+  static make(entity: Buffer, cipher: ContentCipher): EncryptedContent {
+    const { oid, keyLength, ivLength } = cipherOf(cipher);
+    const contentKey = randomBytes(keyLength);
+    const iv = randomBytes(ivLength);
+    if (isGcm(cipher)) {
+      // GCMParameters (RFC 5084 3.2).
+      const algorithm = derAlgorithm(oid, derSequence(derOctets(iv), derInteger(gcmTagLength)));
+      return new EncryptedContent({
+        cipher,
+        contentKey,
+        algorithm,
+        ...encryptGcm(entity, cipher, contentKey, iv),
+      });
+    }
+    const algorithm = derAlgorithm(oid, derOctets(iv));
+    return new EncryptedContent({
+      cipher,
+      contentKey,
+      algorithm,
+      ...encryptCbc(entity, cipher, contentKey, iv),
+    });
+  }
+
+  /**
+   * The octets before `tail` in the copy for one recipient, from the ContentInfo on: every length around it is
+   * definite, and counts the tail. Throws `cms-recipient` if his key cannot be used, `cms-disposed` after `dispose`.
+   */
+  prefixFor(recipient: Recipient): Buffer {
+    if (this.#disposed) throw cmsFault('cms-disposed', {});
+    const recipients = derSetOf(recipientInfo(recipient, this.#contentKey));
+    // From inside out: each head stands before what it measures, and the tail is in all of them but the first.
+    const ciphertextHead = derHead(0x80, this.#ciphertextLength);
+    const contentInfo = Buffer.concat([derOid(contentOid.data), this.#algorithm, ciphertextHead]);
+    const encryptedContentInfo = Buffer.concat([
+      derHead(0x30, contentInfo.length + this.#ciphertextLength),
+      contentInfo,
+    ]);
+    const envelope = Buffer.concat([derInteger(this.#version(recipient)), recipients, encryptedContentInfo]);
+    const type = this.kind === 'enveloped-data' ? contentOid.envelopedData : contentOid.authEnvelopedData;
+    let prefix = this.#enclose(0x30, envelope);
+    prefix = this.#enclose(0xa0, prefix);
+    return this.#enclose(0x30, Buffer.concat([derOid(type), prefix]));
+  }
+
+  /** The head of an element that holds `prefix` and the tail, and `prefix`. */
+  #enclose(identifier: number, prefix: Buffer): Buffer {
+    return Buffer.concat([derHead(identifier, prefix.length + this.tail.length), prefix]);
+  }
+
+  /** RFC 5652 6.1: 0 for key transport by issuer and serial, 2 with key agreement; RFC 5083 2.1: always 0. */
+  #version(recipient: Recipient): number {
+    return this.kind === 'enveloped-data' && recipient.transport === 'ecdh' ? 2 : 0;
+  }
+
+  /** Wipes the content key: no more recipients after this. */
+  dispose(): void {
+    this.#contentKey.fill(0);
+    this.#disposed = true;
+  }
+}
+
+type GcmCipher = ContentCipher & CipherGCMTypes;
+const isGcm = (cipher: ContentCipher): cipher is GcmCipher => cipherOf(cipher).authenticated;
+
+interface Encrypted {
+  readonly tail: Buffer;
+  readonly ciphertextLength: number;
+}
+
+/** RFC 5652 6.3: padded to whole blocks, by one octet at least. */
+function encryptCbc(entity: Buffer, name: ContentCipher, contentKey: Buffer, iv: Buffer): Encrypted {
+  const block = iv.length;
+  const ciphertextLength = entity.length + block - (entity.length % block);
+  const tail = Buffer.alloc(ciphertextLength);
+  const cipher = createCipheriv(name, contentKey, iv);
+  const written = cipherInto(cipher, [entity], tail);
+  tail.set(cipher.final(), written);
+  return { tail, ciphertextLength };
+}
+
+/** The MAC of AuthEnvelopedData follows the ciphertext (RFC 5083 2.1). */
+function encryptGcm(entity: Buffer, name: GcmCipher, contentKey: Buffer, nonce: Buffer): Encrypted {
+  const tail = Buffer.alloc(entity.length + 2 + gcmTagLength);
+  const cipher = createCipheriv(name, contentKey, nonce, { authTagLength: gcmTagLength });
+  const written = cipherInto(cipher, [entity], tail);
+  cipher.final();
+  tail.set(derOctets(cipher.getAuthTag()), written);
+  return { tail, ciphertextLength: entity.length };
+}

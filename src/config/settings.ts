@@ -1,0 +1,207 @@
+import { z } from 'zod';
+import { canonicalAddress } from '../mime/address.ts';
+import {
+  choice,
+  day,
+  duration,
+  integer,
+  type Kind,
+  listOf,
+  matching,
+  minute,
+  octets,
+  path,
+  second,
+} from '../policy/kinds.ts';
+import { optional, setting, type ValuesOf } from '../policy/setting.ts';
+
+const hostName = matching(
+  /^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/,
+  'a host name such as lists.example',
+);
+const hostOrAddress = matching(/^[A-Za-z0-9.:-]{1,253}$/, 'a host name or an IP address');
+const mailAddress: Kind<string> = {
+  ...matching(/^/, 'one address such as postmaster@lists.example'),
+  schema: z.string().transform((text, context) => {
+    const address = canonicalAddress(text);
+    if (address === null) context.addIssue('no address');
+    return address ?? z.NEVER;
+  }),
+};
+const port = integer(null, 0, 65_535);
+const fileMode: Kind<string> = matching(/^0?[0-7]{3}$/, 'an octal file mode such as 0660');
+const oneLine = matching(/^\P{Cc}{1,200}$/u, 'one line of text');
+
+/** The settings of the site: name → kind, default, meaning. The only place where they are named. `listen.*` may be given several times. */
+export const siteSettings = Object.freeze({
+  hostname: optional(
+    hostName,
+    "the machine's own name",
+    'lists.example',
+    'The name by which reseal greets other mail servers, and in its Received fields and Message-IDs.',
+  ),
+  'service.address': optional(
+    mailAddress,
+    'reseal@ and the `hostname`',
+    'reseal@lists.example',
+    'The address of reseal itself: it takes commands and sends what belongs to no list.',
+  ),
+  'service.keys': setting(
+    path,
+    'etc/service',
+    'The folder with the key pair of the service address, in a folder per domain.',
+  ),
+  postmaster: optional(
+    mailAddress,
+    'postmaster@ and the `hostname`',
+    'postmaster@lists.example',
+    'Who is told when something is wrong with the site as a whole.',
+  ),
+  node: setting(
+    matching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'a short name of letters, digits, dots and hyphens'),
+    'main',
+    'The name of this node. It is written on every message, whose spool file only this node has: change it on an empty spool only.',
+  ),
+  'listen.protocol': setting(
+    choice('lmtp', 'smtp'),
+    'lmtp',
+    'What the mail server in front of reseal speaks. LMTP gives an answer for each list.',
+  ),
+  'listen.host': setting(hostOrAddress, '127.0.0.1', 'The address to listen on.'),
+  'listen.port': setting(port, 8024, 'The port to listen on; 0 takes a free one.'),
+  'listen.path': optional(
+    path,
+    'host and port are used',
+    'spool/lmtp.sock',
+    'A Unix socket to listen on, instead of host and port.',
+  ),
+  'listen.mode': setting(fileMode, '0660', 'The file mode of the Unix socket.'),
+  size: setting(
+    octets(1024, 1024 ** 3),
+    25 * 1024 ** 2,
+    'The largest message that is accepted, as it is received.',
+  ),
+  'limits.clients': setting(integer(null, 1, 10_000), 50, 'How many clients may be connected at once.'),
+  'limits.recipients': setting(
+    integer(null, 1, 10_000),
+    100,
+    'How many recipients one message may have when it arrives.',
+  ),
+  'relay.protocol': setting(
+    choice('smtp', 'lmtp'),
+    'smtp',
+    'What the mail server that takes the copies speaks.',
+  ),
+  'relay.host': setting(hostOrAddress, '127.0.0.1', 'The mail server that takes the copies to the members.'),
+  'relay.port': setting(integer(null, 1, 65_535), 25, 'Its port.'),
+  'relay.path': optional(
+    path,
+    'host and port are used',
+    '/var/run/relay.sock',
+    'Its Unix socket, instead of host and port.',
+  ),
+  'relay.tls': setting(
+    choice('opportunistic', 'required', 'none'),
+    'opportunistic',
+    'TLS to the relay: if it offers it, always and with a valid certificate, or never.',
+  ),
+  'relay.user': optional(oneLine, 'no authentication', 'reseal', 'The user name for the relay.'),
+  'relay.password-file': optional(
+    path,
+    'no authentication',
+    'etc/relay.password',
+    'A file (mode 0600) with the password for the relay. Passwords are read from files only.',
+  ),
+  'relay.connections': setting(
+    integer(null, 1, 100),
+    4,
+    'How many connections to the relay may be open at once.',
+  ),
+  'relay.timeout': setting(
+    duration(second, 60 * minute),
+    5 * minute,
+    'How long the relay may take for one answer.',
+  ),
+  spool: setting(path, 'spool', 'The folder of the messages that are on their way; always as received.'),
+  database: optional(
+    path,
+    'reseal.db in the `spool`',
+    'spool/reseal.db',
+    'The database: lists, members, deliveries, ledger.',
+  ),
+  certificates: optional(
+    path,
+    'certificates in the `spool`',
+    'spool/certificates',
+    "The folder of the members' certificates, which people may edit.",
+  ),
+  lists: setting(path, 'etc/lists', "The folder of the lists' keys, in a folder per list address."),
+  templates: setting(
+    listOf(path),
+    [],
+    'Folders of your own mail templates, looked into before those that come with reseal.',
+  ),
+  'trust.cafile': optional(
+    path,
+    'no file; without any trust anchor nobody is trusted',
+    '/etc/ssl/certs/mail-ca.pem',
+    'A file of the CA certificates (PEM) that all lists trust, unless a list has its own.',
+  ),
+  'trust.capath': optional(
+    path,
+    'no folder',
+    'etc/ca',
+    'A folder of the CA certificates (PEM) that all lists trust, unless a list has its own.',
+  ),
+  'keys.passphrase-file': optional(
+    path,
+    'the systemd credential passphrase-{list}, else passphrase, else none',
+    'etc/passphrases/{list}',
+    'A file (mode 0600) with the passphrase of the private keys; {list} stands for the address of the list.',
+  ),
+  workers: setting(
+    integer('threads', 2, 64),
+    2,
+    'How many threads open and seal messages. More than the processor has cores is no gain.',
+  ),
+  'open.timeout': setting(
+    duration(second, 60 * minute),
+    minute,
+    'How long the opening of one message may take.',
+  ),
+  'open.size': setting(
+    octets(1024, 2 * 1024 ** 3 - 1024 ** 2),
+    100 * 1024 ** 2,
+    'The most that one message may hold when it is opened.',
+  ),
+  'queue.lifetime': setting(
+    duration(minute, 30 * day),
+    5 * day,
+    'How long a copy that the relay does not take is tried again.',
+  ),
+  retention: setting(
+    duration(day),
+    30 * day,
+    'How long what is finished stays in the database, for `explain`; the ledger at least as long.',
+  ),
+  'log.level': setting(
+    choice('info', 'debug', 'warn', 'error'),
+    'info',
+    'What is logged. No level logs the content of a message.',
+  ),
+  'shutdown.grace': setting(
+    duration(second, 10 * minute),
+    30 * second,
+    'How long work in progress may take to end when reseal is stopped. Keep it below TimeoutStopSec of the systemd unit.',
+  ),
+});
+
+/** The name of a site setting. */
+export type SiteSettingName = keyof typeof siteSettings;
+/** The values of the site's table, before what is absent is filled in. */
+export type SiteValues = ValuesOf<typeof siteSettings>;
+
+/** Settings of one listening socket: the list form of `listen:` gives them several times. */
+export const listenPrefix = 'listen.';
+/** In the file, settings for all lists stand below this. */
+export const defaultsPrefix = 'defaults.';

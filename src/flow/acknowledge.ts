@@ -1,0 +1,77 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Database, Queries } from '../store/database.ts';
+
+/** Writes outcomes of many connections in few transactions (group commit). */
+export interface Acknowledgements<T> {
+  /** Does work that a `commit` follows at once: a group that is ready waits a little for it. */
+  expect<T>(work: () => Promise<T>): Promise<T>;
+  /** Resolves when `entry` is durable; several that wait together share one transaction. */
+  commit(entry: T): Promise<void>;
+}
+
+interface Waiting<T> {
+  readonly entry: T;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** How long an outcome waits for others: little beside what a relay takes, much beside what our side of a copy takes. */
+const gatherMs = 2;
+
+/**
+ * One writer for all connections. A commit stops the event loop, so outcomes do not gather while one goes on; they
+ * are waited for, until none is expected any more or `gatherMs` are over. If a group fails, each of its members is
+ * tried alone: one bad row must not keep the others' outcomes from the disk.
+ */
+export function groupCommits<T>(
+  database: Database,
+  write: (tx: Queries, entries: readonly T[]) => Promise<void>,
+): Acknowledgements<T> {
+  let waiting: Waiting<T>[] = [];
+  let expected = 0;
+  let running = false;
+  let timer: NodeJS.Timeout | null = null;
+
+  const flush = async (): Promise<void> => {
+    if (running) return;
+    running = true;
+    if (timer) clearTimeout(timer);
+    timer = null;
+    // Of outcomes that came in one turn of the event loop the first would else be written alone.
+    await nextTurn();
+    const group = waiting;
+    waiting = [];
+    try {
+      const entries = group.map((one) => one.entry);
+      await database.write((tx) => write(tx, entries));
+      for (const one of group) one.resolve();
+    } catch {
+      for (const one of group)
+        await database.write((tx) => write(tx, [one.entry])).then(one.resolve, one.reject);
+    }
+    running = false;
+    gather();
+  };
+
+  const gather = (): void => {
+    if (waiting.length === 0 || running) return;
+    if (expected === 0) void flush();
+    else timer ??= setTimeout(() => void flush(), gatherMs);
+  };
+
+  return {
+    async expect(work) {
+      expected++;
+      try {
+        return await work();
+      } finally {
+        expected--;
+      }
+    },
+    commit: (entry) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ entry, resolve, reject });
+        gather();
+      }),
+  };
+}

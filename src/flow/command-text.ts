@@ -1,0 +1,40 @@
+import { simpleParser } from 'mailparser';
+
+export type Command = 'help' | 'get-cert' | null;
+
+/** Octets of a mail that are looked at for a command: anybody may write to -request, and commands are short. */
+const looked = 64 * 1024;
+
+/**
+ * The command of a mail to -request or the service address: its Subject, else the first line of its text that is not
+ * blank, quoted or a signature. `text` is the readable view of the message and is looked at for commands only.
+ */
+export async function commandOf(subject: string | null, message: Buffer): Promise<Command> {
+  const fromSubject = commandIn(subject ?? '');
+  if (fromSubject) return fromSubject;
+  for (const line of (await textOf(message.subarray(0, looked))).split('\n')) {
+    const words = line.trim();
+    if (words === '' || words.startsWith('>') || words.startsWith('#')) continue;
+    return words === '--' ? null : commandIn(words);
+  }
+  return null;
+}
+
+async function textOf(message: Buffer): Promise<string> {
+  try {
+    const options = { skipHtmlToText: true, skipTextToHtml: true, skipImageLinks: true };
+    return (await simpleParser(message, options)).text ?? '';
+  } catch {
+    return ''; // it gives up on too many parts, on endless headers …
+  }
+}
+
+function commandIn(line: string): Command {
+  const words = line
+    .replace(/^\s*((re|aw|sv|fwd?)\s*:\s*)+/i, '')
+    .trim()
+    .toLowerCase()
+    .replace(/\s+/g, ' ');
+  if (words === 'help') return 'help';
+  return words === 'get cert' || words === 'get certificate' ? 'get-cert' : null;
+}

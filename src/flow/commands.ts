@@ -1,0 +1,195 @@
+import type { Plaintext } from '../base/bytes.ts';
+import { Fault } from '../base/errors.ts';
+import { certsOnly } from '../cms/sign.ts';
+import { sentenceOf } from '../pki/reasons.ts';
+import type { OpenReport } from '../smime/open.ts';
+import type { Variables } from '../template/templates.ts';
+import { commandOf } from './command-text.ts';
+import { conclude } from './decide.ts';
+import type { Filing } from './harvest.ts';
+import type { SpooledMail } from './local-mail.ts';
+import type { Notice } from './notify.ts';
+import { harvestFor } from './post.ts';
+import type { FlowParts, PostingWork } from './posting-work.ts';
+import { answerSender, dateOf, mailVariables } from './report-mails.ts';
+import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
+
+type Answer = Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language'>;
+
+/**
+ * Mail to -sendcert: the certificates of its verified signature are kept and the sender is told; it is never
+ * distributed. A copy that waited for the certificate goes out.
+ */
+export async function takeCertificate(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+): Promise<void> {
+  const filed = await harvestFor(parts, work, report);
+  const taken = filed.filings.filter(
+    (filing) => filing.action === 'use' || filing.reason === 'already-known',
+  );
+  const reason =
+    report.author === null ? (report.reasons[0] ?? 'not-signed') : (filed.filings[0]?.reason ?? null);
+  const first = taken[0]?.certificate ?? null;
+  const mail = mailVariables(work);
+  const answer: Answer = first
+    ? {
+        template: 'sendcert-done',
+        replyTo: 'owner',
+        variables: {
+          mail,
+          certificates: shown(taken),
+          released: filed.released,
+        },
+      }
+    : {
+        template: 'sendcert-failed',
+        replyTo: 'owner',
+        variables: { mail, reason: reason ?? '', reason_text: notTaken(reason, report) },
+      };
+  const event = first ? 'certificate-received' : 'certificate-not-taken';
+  const detail = first
+    ? `certificate of ${first.subject}, ${filed.released} waiting copies released`
+    : notTaken(reason, report);
+  await finish(parts, work, report, { answer, event, reason: first ? null : reason, detail });
+}
+
+/** One entry per certificate, with what it is used for. */
+function shown(taken: readonly Filing[]): Variables[] {
+  const certificates = new Map(taken.map(({ certificate }) => [certificate.sha256, certificate]));
+  return [...certificates.values()].map((certificate) => ({
+    subject: certificate.subject,
+    purposes: taken
+      .filter((filing) => filing.certificate.sha256 === certificate.sha256)
+      .map((filing) => (filing.purpose === 'sign' ? 'your signatures' : 'mail to you'))
+      .join(', '),
+    fingerprint: inGroups(certificate.sha256),
+    expires: dateOf(certificate.notAfter),
+  }));
+}
+
+/** A fingerprint that people can compare and lines can fold. */
+function inGroups(hex: string): string {
+  return (hex.match(/.{1,8}/g) ?? []).join(' ');
+}
+
+function notTaken(reason: string | null, report: Omit<OpenReport, 'entity'>): string {
+  const filings: Readonly<Record<string, string>> = {
+    'changed-key':
+      'it has another key than the certificate that is known for you, so the change has to be confirmed',
+    'owner-decides': 'an owner of the list has to approve it first',
+    candidate: 'nothing signed says that it is yours: an owner of the list has to approve it first',
+    older: 'a newer one is known',
+    future: sentenceOf('future'),
+    off: 'this list does not take certificates from mail',
+  };
+  return reason === null
+    ? 'the message has no usable certificate'
+    : (filings[reason] ?? sentenceFor(reason, report));
+}
+
+/** Mail to -request and to the service address: HELP and GET CERT. `entity` is the opened content, if it was encrypted. */
+export async function answerCommand(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+  entity: Plaintext | null,
+): Promise<void> {
+  const { list, outer, spooled } = work;
+  // RULES 2: encrypted without a valid signature inside, anyone can have written it.
+  const unsafe = report.encrypted && report.author === null;
+  const text = entity && report.encrypted ? entity.expose() : spooled.bytes;
+  const command = unsafe ? null : await commandOf(outer?.subject ?? null, text);
+  const pair = command === 'get-cert' ? await parts.keyring.encryptionPair(list) : null;
+  const variables: Variables = { mail: mailVariables(work), commands: ['HELP', 'GET CERT'] };
+  const help: Answer = { template: 'help', replyTo: 'owner', variables };
+  const answer: Answer = pair
+    ? {
+        template: 'get-cert',
+        replyTo: 'owner',
+        variables: {
+          ...variables,
+          fingerprint: inGroups(pair.certificate.sha256),
+          expires: dateOf(pair.certificate.notAfter),
+        },
+        attachments: [
+          {
+            fileName: `${list.name}.p7c`,
+            contentType: 'application/pkcs7-mime; smime-type=certs-only; name="smime.p7c"',
+            content: certsOnly([pair.certificate, ...pair.chain]),
+          },
+        ],
+      }
+    : help;
+  const detail = unsafe
+    ? 'an encrypted command without a valid signature inside is not followed'
+    : `command ${command ?? 'unknown: help was sent'}`;
+  await finish(parts, work, report, {
+    answer: unsafe ? null : answer,
+    event: 'command',
+    reason: unsafe ? 'encrypted-unsigned' : null,
+    detail,
+  });
+}
+
+/** Mail to -bounces: a line in the ledger, never an answer (RFC 5321 6.1). */
+export async function recordBounce(parts: FlowParts, work: PostingWork): Promise<void> {
+  const at = parts.clock.now();
+  const { envelope } = work.message;
+  const detail = `a bounce from ${envelope.from || 'the null sender'} came in`;
+  const verdict = { decision: 'command', rule: 'bounces', receivedAt: work.spooled.receivedAt };
+  await parts.database.write((tx) =>
+    conclude(tx, work, { state: 'done', event: 'bounce', reason: null, detail, verdict }, at),
+  );
+  parts.log.event('bounce', { id: work.message.id, list: work.list.address });
+}
+
+async function finish(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+  d: { answer: Answer | null; event: string; reason: string | null; detail: string },
+): Promise<void> {
+  const mail = d.answer ? await spoolAnswer(parts, work, report, d.answer) : null;
+  const at = parts.clock.now();
+  const verdict = toJson(
+    verdictRecord(report, {
+      decision: 'command',
+      rule: work.posting.kind,
+      receivedAt: work.spooled.receivedAt,
+    }),
+  );
+  const mails = mail ? [mail] : [];
+  const { event, reason } = d;
+  const detail =
+    mail || !d.answer
+      ? d.detail
+      : `${d.detail}; not answered: the sender is not verified, or was answered within the hour`;
+  await parts.database.write((tx) =>
+    conclude(tx, work, { state: 'done', event, reason, detail, verdict, mails }, at),
+  );
+  parts.log.event(event, { id: work.message.id, list: work.list.address, reason, answered: mail !== null });
+  parts.wakeDelivery();
+}
+
+async function spoolAnswer(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+  answer: Answer,
+): Promise<SpooledMail | null> {
+  try {
+    return await answerSender(parts, work, report, answer);
+  } catch (error) {
+    // A template that is broken must not stop what the mail asked for.
+    if (!(error instanceof Fault)) throw error;
+    parts.log.error('answer-failed', {
+      id: work.message.id,
+      template: answer.template,
+      code: error.code,
+      detail: error.message,
+    });
+    return null;
+  }
+}

@@ -1,0 +1,203 @@
+import { postingRules } from '../policy/scenario.ts';
+import type { Layer } from '../smime/layers.ts';
+import type { Queries } from '../store/database.ts';
+import { deliveriesOf } from '../store/deliveries.ts';
+import { type LedgerRow, ledgerOf } from '../store/ledger.ts';
+import { listById } from '../store/lists.ts';
+import { findMessage, type MessageRow, messagesByHeaderId } from '../store/messages.ts';
+import { type PostingRow, postingsOf } from '../store/postings.ts';
+import type { DeliveryRow, JsonObject } from '../store/schema.ts';
+import { isSpoolId } from '../store/spool-id.ts';
+import { remedyForCopy, remedyForMessage, remedyForPosting } from './remedies.ts';
+import { sentenceFor } from './verdict-record.ts';
+
+/** What happened to one message and why; times in ISO 8601. Outer Subject only (RULES 14). */
+export interface Story {
+  readonly id: string;
+  /** Null for a message that was refused in its SMTP session: only the ledger knows it. */
+  readonly message: StoryMessage | null;
+  readonly postings: readonly StoryPosting[];
+  readonly history: readonly StoryEvent[];
+}
+
+export interface StoryMessage {
+  readonly messageId: string | null;
+  readonly subject: string | null;
+  readonly from: string | null;
+  readonly envelopeFrom: string;
+  readonly to: readonly string[];
+  readonly receivedFrom: string;
+  readonly protocol: string;
+  readonly receivedAt: string;
+  readonly size: number;
+  readonly state: string;
+  readonly reason: string | null;
+  readonly detail: string | null;
+  readonly nextTry: string | null;
+  readonly remedy: string | null;
+}
+
+export interface StoryPosting {
+  readonly id: number;
+  readonly list: string;
+  readonly kind: string;
+  readonly state: string;
+  readonly reason: string | null;
+  readonly why: string | null;
+  readonly decidedAt: string | null;
+  readonly decision: string | null;
+  readonly verdict: string | null;
+  readonly rule: string | null;
+  readonly ruleText: string | null;
+  readonly author: string | null;
+  readonly reasons: readonly { readonly code: string; readonly text: string }[];
+  readonly layers: readonly Layer[];
+  readonly remedy: string | null;
+  readonly copies: Readonly<Record<string, number>>;
+  readonly members: readonly StoryCopy[];
+}
+
+export interface StoryCopy {
+  readonly member: string;
+  readonly state: string;
+  readonly reason: string | null;
+  readonly detail: string | null;
+  readonly attempts: number;
+  readonly certificate: string | null;
+  readonly cipher: string | null;
+  readonly keyTransport: string | null;
+  readonly reply: string | null;
+  readonly nextTry: string | null;
+  readonly until: string | null;
+  readonly notifiedAt: string | null;
+  readonly finishedAt: string | null;
+  readonly remedy: string | null;
+}
+
+export interface StoryEvent {
+  readonly at: string;
+  readonly event: string;
+  readonly list: string | null;
+  readonly member: string | null;
+  readonly reason: string | null;
+  readonly detail: string | null;
+  readonly data: JsonObject | null;
+}
+
+/**
+ * The stories of the messages that a spool id or a Message-ID (with or without angle brackets) names, oldest first;
+ * [] if nothing is known. With `member` only what concerns him.
+ */
+export async function storiesOf(q: Queries, name: string, member: string | null): Promise<Story[]> {
+  const ids = isSpoolId(name) ? [name] : await idsOf(q, name);
+  const stories: Story[] = [];
+  for (const id of ids) {
+    const story = await storyOf(q, id, member);
+    if (story) stories.push(story);
+  }
+  return stories;
+}
+
+async function idsOf(q: Queries, name: string): Promise<string[]> {
+  const bare = name.trim().replace(/^<|>$/g, '');
+  const found = [...(await messagesByHeaderId(q, `<${bare}>`)), ...(await messagesByHeaderId(q, bare))];
+  return found.map((message) => message.id);
+}
+
+async function storyOf(q: Queries, id: string, member: string | null): Promise<Story | null> {
+  const message = await findMessage(q, id);
+  const ledger = await ledgerOf(q, id);
+  if (!message && ledger.length === 0) return null;
+  const postings: StoryPosting[] = [];
+  for (const posting of message ? await postingsOf(q, id) : [])
+    postings.push(await postingStory(q, posting, member));
+  const history = ledger.filter((line) => member === null || line.member === null || line.member === member);
+  return { id, message: message && messageStory(message), postings, history: history.map(eventStory) };
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
+
+function messageStory(row: MessageRow): StoryMessage {
+  const { envelope } = row;
+  return {
+    messageId: row.messageId,
+    subject: row.subject,
+    from: row.fromAddress,
+    envelopeFrom: envelope.from,
+    to: envelope.to,
+    receivedFrom: envelope.client,
+    protocol: envelope.protocol,
+    receivedAt: iso(row.receivedAt),
+    size: row.size,
+    state: row.state,
+    reason: row.reason,
+    detail: row.detail,
+    nextTry: isoOrNull(row.nextAt),
+    remedy: remedyForMessage(row),
+  };
+}
+
+async function postingStory(q: Queries, posting: PostingRow, member: string | null): Promise<StoryPosting> {
+  const list = await listById(q, posting.listId);
+  const verdict = posting.verdict ?? {};
+  const rows = await deliveriesOf(q, posting.id);
+  const copies: Record<string, number> = {};
+  for (const row of rows) copies[row.state] = (copies[row.state] ?? 0) + 1;
+  const rule = textIn(verdict, 'rule');
+  const report = { missingIssuer: textIn(verdict, 'missingIssuer'), claimed: textIn(verdict, 'from') };
+  const reasons = Array.isArray(verdict.reasons) ? verdict.reasons.map(String) : [];
+  return {
+    id: posting.id,
+    list: list?.address ?? `list ${posting.listId}`,
+    kind: posting.kind,
+    state: posting.state,
+    reason: posting.reason,
+    why: posting.reason === null ? null : sentenceFor(posting.reason, report),
+    decidedAt: isoOrNull(posting.decidedAt),
+    decision: textIn(verdict, 'decision'),
+    verdict: textIn(verdict, 'verdict'),
+    rule,
+    ruleText:
+      rule !== null && Object.hasOwn(postingRules, rule)
+        ? postingRules[rule as keyof typeof postingRules]
+        : null,
+    author: textIn(verdict, 'author'),
+    reasons: reasons.map((code) => ({ code, text: sentenceFor(code, report) })),
+    // Written by verdictRecord, read back as it was.
+    layers: Array.isArray(verdict.layers) ? (verdict.layers as Layer[]) : [],
+    remedy: remedyForPosting(posting),
+    copies,
+    members: rows.filter((row) => member === null || row.member === member).map(copyStory),
+  };
+}
+
+function textIn(record: JsonObject, name: string): string | null {
+  const value = record[name];
+  return typeof value === 'string' ? value : null;
+}
+
+function copyStory(row: DeliveryRow): StoryCopy {
+  const isOpen = row.finishedAt === null;
+  const waits = row.state === 'pending' || row.state === 'deferred';
+  return {
+    member: row.member,
+    state: row.state,
+    reason: row.reason,
+    detail: row.detail,
+    attempts: row.attempts,
+    certificate: row.certificate,
+    cipher: row.cipher,
+    keyTransport: row.keyTransport,
+    reply: row.reply,
+    nextTry: waits ? iso(row.nextAt) : null,
+    until: isOpen ? iso(row.expiresAt) : null,
+    notifiedAt: isoOrNull(row.notifiedAt),
+    finishedAt: isoOrNull(row.finishedAt),
+    remedy: remedyForCopy(row),
+  };
+}
+
+function eventStory({ at, event, list, member, reason, detail, data }: LedgerRow): StoryEvent {
+  return { at: iso(at), event, list, member, reason, detail, data };
+}

@@ -1,0 +1,146 @@
+import { identifies } from '../cms/identifier.ts';
+import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
+import { type TrustAnchors, validatePath } from '../pki/path.ts';
+import type { AuthorSignature } from '../smime/open.ts';
+import type { Purpose } from '../store/schema.ts';
+import type { ListContext } from './list-context.ts';
+
+/** What becomes of one certificate for one purpose of one address, and why (RULES 15, 16). */
+export interface Filing {
+  readonly certificate: Certificate;
+  readonly purpose: Purpose;
+  /** `use` at once, `pending` until the change is confirmed, or not taken. */
+  readonly action: 'use' | 'pending' | 'skip';
+  readonly reason: FilingReason;
+  /** Authorities between it and the anchor, as they came with it: they are needed to encrypt to it later. */
+  readonly chain: readonly Certificate[];
+}
+
+export type FilingReason =
+  | 'first'
+  | 'same-key'
+  | 'already-known'
+  | 'newer'
+  | 'changed-key'
+  | 'owner-decides'
+  | 'candidate'
+  | 'older'
+  | 'future'
+  | 'not-trusted'
+  | 'off';
+
+/** The certificate now in use for one purpose, as far as the decision needs it. */
+export interface InUse {
+  readonly sha256: string;
+  readonly spkiSha256: string;
+  /** When the signature that brought it was made; 0 if unknown. */
+  readonly signingTime: number;
+}
+
+export interface HarvestFacts {
+  readonly address: string;
+  readonly signature: AuthorSignature;
+  readonly inUse: Readonly<Record<Purpose, InUse | null>>;
+  /** Whether any certificate was ever known for the address and purpose, expired ones too (RULES 15). */
+  readonly known: Readonly<Record<Purpose, boolean>>;
+  readonly anchors: TrustAnchors;
+  readonly receivedAt: number;
+}
+
+const hour = 3_600_000;
+
+/**
+ * Which certificates of a verified signature are taken for the author's address. `signature` is the one that made
+ * the verdict `signed`: certificates of anything less are not looked at. Pure.
+ */
+export function fileCertificates(list: ListContext, facts: HarvestFacts): Filing[] {
+  const signer = parseCertificate(Buffer.from(facts.signature.certificate));
+  const filings: Filing[] = [];
+  if (mayServe(signer, 'sign')) filings.push(file(list, facts, signer, 'sign'));
+  const reading = readingCertificate(list, facts, signer);
+  if (reading)
+    filings.push(
+      reading.sure
+        ? file(list, facts, reading.certificate, 'enc')
+        : candidate(list, facts, reading.certificate),
+    );
+  return filings;
+}
+
+/**
+ * The certificate that the author wants mail encrypted to: the one SMIMEEncryptionKeyPreference names (a signed
+ * attribute, RFC 8551 2.5.3), else the signer's own if its key may serve, else one beside it in the bag of the same
+ * subject and issuer, which nothing vouches for: only a candidate.
+ */
+function readingCertificate(
+  list: ListContext,
+  facts: HarvestFacts,
+  signer: Certificate,
+): { readonly certificate: Certificate; readonly sure: boolean } | null {
+  const bag = facts.signature.bag.map((der) => parseCertificate(Buffer.from(der)));
+  const { preference } = facts.signature;
+  const fits = (one: Certificate): boolean =>
+    mayServe(one, 'encrypt') && one.addresses.includes(facts.address) && hasPath(list, facts, one, bag);
+  if (preference) {
+    // Anybody can put a forged one of the same name before it.
+    const named = [...bag, signer].find((one) => identifies(preference, one) && fits(one));
+    if (named) return { certificate: named, sure: true };
+  }
+  if (mayServe(signer, 'encrypt')) return { certificate: signer, sure: true };
+  const beside = bag.find(
+    (one) => one.subjectDer.equals(signer.subjectDer) && one.issuerDer.equals(signer.issuerDer) && fits(one),
+  );
+  return beside ? { certificate: beside, sure: !facts.known.enc } : null;
+}
+
+function hasPath(
+  list: ListContext,
+  facts: HarvestFacts,
+  one: Certificate,
+  bag: readonly Certificate[],
+): boolean {
+  const { anchors, receivedAt: at } = facts;
+  return validatePath(one, { anchors, intermediates: bag, at, purpose: 'encrypt', floor: list.floor }).valid;
+}
+
+function chainOf(list: ListContext, facts: HarvestFacts, one: Certificate): Certificate[] {
+  const bag = facts.signature.bag.map((der) => parseCertificate(Buffer.from(der)));
+  const { anchors, receivedAt: at } = facts;
+  const path = validatePath(one, { anchors, intermediates: bag, at, purpose: 'any', floor: list.floor });
+  return path.valid ? path.path.slice(1, -1) : [];
+}
+
+function candidate(list: ListContext, facts: HarvestFacts, certificate: Certificate): Filing {
+  const filed = file(list, facts, certificate, 'enc');
+  return filed.action === 'skip' ? filed : { ...filed, action: 'pending', reason: 'candidate' };
+}
+
+function file(list: ListContext, facts: HarvestFacts, certificate: Certificate, purpose: Purpose): Filing {
+  const filed = (action: Filing['action'], reason: FilingReason): Filing => ({
+    certificate,
+    purpose,
+    action,
+    reason,
+    chain: action === 'skip' ? [] : chainOf(list, facts, certificate),
+  });
+  const current = facts.inUse[purpose];
+  const time = facts.signature.signingTime ?? 0;
+  if (list.policy.harvest === 'off') return filed('skip', 'off');
+  if (time > facts.receivedAt + hour) return filed('skip', 'future');
+  if (current?.sha256 === certificate.sha256) return filed('skip', 'already-known');
+  if (current && time < current.signingTime) return filed('skip', 'older');
+  if (current?.spkiSha256 === certificate.spkiSha256) return filed('use', 'same-key');
+  if (facts.known[purpose] || (purpose === 'enc' && isOtherSigner(facts)))
+    return list.policy.harvest === 'verified' ? filed('use', 'newer') : filed('pending', 'changed-key');
+  if (list.policy['harvest.first'] === 'off') return filed('skip', 'off');
+  return list.policy['harvest.first'] === 'owner' ? filed('pending', 'owner-decides') : filed('use', 'first');
+}
+
+/**
+ * Whether the address is known by another signing key than this mail's: a first encryption certificate that it brings
+ * is then a different key for a known address (RULES 15).
+ */
+function isOtherSigner({ known, inUse, signature }: HarvestFacts): boolean {
+  const signer = parseCertificate(Buffer.from(signature.certificate));
+  return known.sign && inUse.sign?.spkiSha256 !== signer.spkiSha256;
+}

@@ -1,0 +1,81 @@
+import { type Envelope, formatEnvelopeLine } from '../mime/envelope.ts';
+import type { Queries } from '../store/database.ts';
+import { insertDeliveries } from '../store/deliveries.ts';
+import { insertMessage } from '../store/messages.ts';
+import { postingsOf, setPostingState } from '../store/postings.ts';
+import { newId, type Spool } from '../store/spool.ts';
+import type { ListContext } from './list-context.ts';
+import type { ComposedMail } from './notify.ts';
+
+export interface LocalMailParts {
+  readonly spool: Spool;
+  readonly node: string;
+  /** How long the relay may refuse it before it is given up, ms. */
+  readonly lifetimeMs: number;
+}
+
+/** A composed mail whose bytes are durable in `spool/messages` and whose rows are still to be written. */
+export interface SpooledMail {
+  readonly id: string;
+  /** Adds message, posting and delivery: in the transaction of what caused the mail, so neither is without the other. */
+  queue(tx: Queries): Promise<void>;
+}
+
+/**
+ * Puts a mail that reseal composed into the spool. Its file comes before its row: after a crash in between there is
+ * a file that nobody will send, which start-up removes.
+ */
+export async function spoolLocalMail(
+  parts: LocalMailParts,
+  list: ListContext,
+  mail: ComposedMail,
+  at: number,
+): Promise<SpooledMail> {
+  const id = newId(at);
+  const envelope: Envelope = {
+    from: mail.envelopeFrom,
+    to: [mail.to],
+    smtpUtf8: /[^\x20-\x7e]/.test(mail.to),
+    body8bit: false,
+    requireTls: false,
+    client: 'local',
+    helo: '',
+    protocol: 'local',
+  };
+  await parts.spool.place(id, formatEnvelopeLine({ ...envelope, receivedAt: at }), mail.bytes);
+  return {
+    id,
+    async queue(tx) {
+      const message = {
+        id,
+        origin: 'local' as const,
+        envelope,
+        receivedAt: at,
+        size: mail.bytes.length,
+        messageId: mail.messageId,
+        subject: mail.subject,
+        fromAddress: list.address,
+        bodySha256: '',
+        node: parts.node,
+        state: 'done' as const,
+        nextAt: null,
+      };
+      await insertMessage(tx, message, [{ listId: list.id, kind: 'local' }]);
+      const [posting] = await postingsOf(tx, id);
+      if (!posting) throw new Error(`the posting of ${id} is missing in its own transaction`);
+      await setPostingState(tx, posting.id, 'distributing');
+      await insertDeliveries(tx, [
+        {
+          postingId: posting.id,
+          member: mail.to,
+          state: 'pending',
+          reason: null,
+          detail: null,
+          nextAt: at,
+          createdAt: at,
+          expiresAt: at + parts.lifetimeMs,
+        },
+      ]);
+    },
+  };
+}

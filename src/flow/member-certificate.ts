@@ -1,0 +1,177 @@
+import type { Clock } from '../base/clock.ts';
+import { isFault } from '../base/errors.ts';
+import { type Capabilities, parseCapabilities } from '../cms/capabilities.ts';
+import type { KeyTransport } from '../cms/encrypt.ts';
+import { type ContentCipher, contentCiphers, strengthOf } from '../pki/algorithms.ts';
+import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
+import type { PathResult } from '../pki/path.ts';
+import { type Reason, sentenceOf } from '../pki/reasons.ts';
+import { keyWeakness } from '../pki/signatures.ts';
+import { type AlgorithmPins, type Choice, chooseAlgorithms } from '../smime/choose.ts';
+import type { SealRecipient } from '../smime/jobs.ts';
+import { type CertificateRow, capabilitiesOfMany, inUseMany } from '../store/certificates.ts';
+import type { Queries } from '../store/database.ts';
+import type { JsonObject } from '../store/schema.ts';
+import type { ListContext } from './list-context.ts';
+import type { PathOf } from './member-path.ts';
+
+/** Why a copy cannot be sealed for a member; each is told to him in his notice. */
+export type MissingReason =
+  | Extract<Reason, 'expired' | 'not-yet-valid' | 'wrong-usage' | 'weak-key'>
+  | 'no-certificate'
+  | 'not-trusted'
+  | 'unusable'
+  | 'weak-cipher';
+
+export type MemberCertificate =
+  | {
+      readonly usable: true;
+      readonly recipient: SealRecipient;
+      readonly choice: Choice;
+      readonly sha256: string;
+    }
+  | { readonly usable: false; readonly reason: MissingReason; readonly detail: string };
+
+export interface MemberSettings {
+  readonly address: string;
+  readonly settings: JsonObject;
+}
+
+/** Finds, for a batch of members, the certificate to seal with at this moment and the algorithms (RULES 11, 18). */
+export type FindRecipients = (
+  list: ListContext,
+  members: readonly MemberSettings[],
+) => Promise<Map<string, MemberCertificate>>;
+
+/** Makes the look-up of one site. */
+export function findRecipientsWith(d: {
+  q: Queries;
+  clock: Clock;
+  pathOf: PathOf;
+  /** What is wrong with the file that somebody put into the certificate directory for an address, or null. */
+  fileProblemOf: (address: string) => string | null;
+}): FindRecipients {
+  return async (list, members) => {
+    const now = d.clock.now();
+    const addresses = members.map((member) => member.address);
+    const rows = await inUseMany(d.q, addresses, 'enc');
+    const keys = [...rows.values()].map((row) => row.spkiSha256);
+    const signed = await capabilitiesOfMany(d.q, keys);
+    const found = new Map<string, MemberCertificate>();
+    for (const member of members) {
+      const { address } = member;
+      const row = rows.get(address);
+      if (!row) {
+        found.set(address, none(address, d.fileProblemOf(address)));
+        continue;
+      }
+      const certificate = parseCertificate(row.der);
+      const capabilities = readCapabilities(signed.get(row.spkiSha256)?.der ?? certificate.smimeCapabilities);
+      const path = () => d.pathOf(list, certificate);
+      found.set(address, await judge(list, member, { row, certificate, capabilities, path, now }));
+    }
+    return found;
+  };
+}
+
+/** A rubbish file counts as no certificate, and says so. */
+function none(address: string, problem: string | null): MemberCertificate {
+  const detail = problem ?? `no certificate is known for ${address}`;
+  return { usable: false, reason: 'no-certificate', detail };
+}
+
+/**
+ * Signed capabilities of the key, else those that its certificate states (RFC 4262). What cannot be read says nothing:
+ * thrown, one member's broken attribute would hold up the copies of all.
+ */
+function readCapabilities(der: Buffer | null): Capabilities | null {
+  try {
+    return der && parseCapabilities(der);
+  } catch (error) {
+    if (isFault(error)) return null;
+    throw error;
+  }
+}
+
+async function judge(
+  list: ListContext,
+  member: MemberSettings,
+  facts: {
+    readonly row: CertificateRow;
+    readonly certificate: Certificate;
+    readonly capabilities: Capabilities | null;
+    readonly path: () => Promise<PathResult>;
+    readonly now: number;
+  },
+): Promise<MemberCertificate> {
+  const { row, certificate, capabilities, now } = facts;
+  const missing = (reason: MissingReason, detail: string): MemberCertificate => ({
+    usable: false,
+    reason,
+    detail,
+  });
+  const said = (reason: 'expired' | 'not-yet-valid' | 'wrong-usage' | 'weak-key') =>
+    missing(reason, `${sentenceOf(reason, { subject: certificate.subject })}${whenOf(reason, certificate)}`);
+  if (now > certificate.notAfter) return said('expired');
+  if (now < certificate.notBefore) return said('not-yet-valid');
+  if (!mayServe(certificate, 'encrypt')) return said('wrong-usage');
+  if (keyWeakness(certificate, list.floor).length > 0) return said('weak-key');
+  const path = await facts.path();
+  if (!path.valid && row.source !== 'pinned') {
+    const words = path.reasons.map((reason) =>
+      sentenceOf(reason, { subject: certificate.subject, issuer: path.missingIssuer }),
+    );
+    return missing('not-trusted', words.join('; ') || 'it is not trusted');
+  }
+  const choice = chooseAlgorithms(
+    certificate,
+    capabilities,
+    pinsOf(member.settings),
+    list.policy['send.cipher'],
+  );
+  if (!choice)
+    return missing('unusable', `mail can not be encrypted to a key of the type ${certificate.keyType}`);
+  if (strengthOf(choice.cipher) < list.floor.cipherBits)
+    return missing('weak-cipher', `${choice.cipher} is weaker than the list's minimum.cipher`);
+  const { sha256, issuerDer, serialDer, publicKey, keyForm } = row;
+  const { keyType, curve } = certificate;
+  const key = { form: keyForm, der: publicKey };
+  const recipient = {
+    sha256,
+    issuerDer,
+    serialDer,
+    publicKey: key,
+    keyType,
+    curve,
+    transport: choice.keyTransport,
+  };
+  return { usable: true, recipient, choice, sha256 };
+}
+
+function whenOf(reason: string, certificate: Certificate): string {
+  const at =
+    reason === 'expired' ? certificate.notAfter : reason === 'not-yet-valid' ? certificate.notBefore : null;
+  return at === null ? '' : ` (${new Date(at).toISOString().slice(0, 10)})`;
+}
+
+/** The ways to send a content key that `member set` may pin. */
+export const keyTransports: readonly string[] = [
+  'rsa',
+  'rsa-oaep-sha1',
+  'rsa-oaep-sha256',
+  'rsa-oaep-sha384',
+  'rsa-oaep-sha512',
+];
+
+/** What `member set` pinned; anything else in the row is not believed. */
+export function pinsOf(settings: JsonObject): AlgorithmPins {
+  const { cipher, keyTransport } = settings;
+  const known: readonly string[] = contentCiphers;
+  return {
+    cipher: typeof cipher === 'string' && known.includes(cipher) ? (cipher as ContentCipher) : undefined,
+    keyTransport:
+      typeof keyTransport === 'string' && keyTransports.includes(keyTransport)
+        ? (keyTransport as KeyTransport)
+        : undefined,
+  };
+}

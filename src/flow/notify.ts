@@ -1,0 +1,122 @@
+import { brandComposed, type ComposedBytes } from '../base/bytes.ts';
+import { type Composition, composeEntity, composeMessage } from '../mime/compose.ts';
+import { formatDate } from '../mime/date.ts';
+import { decodeWords } from '../mime/words.ts';
+import type { KeyPair } from '../pki/keys.ts';
+import { furtherAddress } from '../policy/list-name.ts';
+import type { CryptoWorkers } from '../smime/workers.ts';
+import { renderMail } from '../template/mail.ts';
+import type { Templates, Variables } from '../template/templates.ts';
+import type { ListContext } from './list-context.ts';
+import { listIdOf } from './outer.ts';
+
+/** A mail that reseal writes itself: which template, to whom, with what. No text of an encrypted post enters it. */
+export interface Notice {
+  readonly template: string;
+  readonly to: string;
+  readonly language: string;
+  readonly variables: Variables;
+  /** `auto-replied` answers a mail, `auto-generated` does not (RFC 3834 5). */
+  readonly kind: 'auto-replied' | 'auto-generated';
+  /** Where answers go: the list's address with this ending. */
+  readonly replyTo: 'sendcert' | 'owner' | 'request';
+  readonly inReplyTo: string | null;
+  readonly attachments?: Composition['attachments'];
+}
+
+/** A composed mail, ready to be queued as a message of origin `local`. */
+export interface ComposedMail {
+  readonly bytes: ComposedBytes;
+  readonly to: string;
+  /** RFC 3834 3.3: an answer has the null sender; other notices come from LIST-bounces. */
+  readonly envelopeFrom: string;
+  readonly subject: string;
+  readonly messageId: string;
+  readonly signed: boolean;
+}
+
+/** Writes a list's mail: template, then the list's signature with its certificate, then the outer header. */
+export type Compose = (list: ListContext, notice: Notice, at: number) => Promise<ComposedMail>;
+
+export interface ComposeParts {
+  readonly templates: Templates;
+  readonly workers: Pick<CryptoWorkers, 'sign'>;
+  /** The list's signing pair, or null if it has none or it cannot be used now. */
+  readonly signingPair: (list: ListContext) => Promise<KeyPair | null>;
+  readonly serviceAddress: string;
+  /** A string that never repeats, for Message-ID and boundaries. */
+  readonly unique: () => string;
+}
+
+/** Makes the `Compose` function of one site. Faults of templates and workers pass through. */
+export function composeWith(parts: ComposeParts): Compose {
+  return async (list, notice, at) => {
+    const sendcert = furtherAddress(list.address, 'sendcert');
+    const request = furtherAddress(list.address, 'request');
+    const owner = furtherAddress(list.address, 'owner');
+    const variables: Variables = {
+      fromlist: list.address,
+      domain: list.domain,
+      lang: notice.language,
+      conf: { email: parts.serviceAddress.split('@')[0] ?? '', wwsympa_url: '' },
+      ...notice.variables,
+      list: {
+        name: list.name,
+        host: list.domain,
+        domain: list.domain,
+        address: list.address,
+        sendcert,
+        request,
+        owner,
+      },
+    };
+    const mail = await renderMail(parts.templates, notice.template, variables, { language: notice.language });
+    const subject =
+      mail.headers.find(([name]) => name.toLowerCase() === 'subject')?.[1] ?? `About ${list.address}`;
+    const entity = composeEntity({
+      text: mail.text,
+      boundary: `=_reseal_${parts.unique()}`,
+      ...(notice.attachments ? { attachments: notice.attachments } : {}),
+    });
+    const pair = list.policy['send.sign'] === 'never' ? null : await parts.signingPair(list);
+    const signed = pair ? await sign(parts, pair, entity, at) : entity;
+    const messageId = `<${parts.unique()}@${list.domain}>`;
+    const replyTo = { sendcert, owner, request }[notice.replyTo];
+    const headers: (readonly [string, string])[] = [
+      ['Date', formatDate(at)],
+      ['From', list.address],
+      ['To', notice.to],
+      ['Reply-To', replyTo],
+      ['Subject', subject],
+      ['Message-ID', messageId],
+      ...(isMessageId(notice.inReplyTo) ? ([['In-Reply-To', notice.inReplyTo]] as const) : []),
+      // RFC 3834 5: so that no automatic answer comes back.
+      ['Auto-Submitted', notice.kind],
+      ['Precedence', 'bulk'],
+      ['List-Id', `<${listIdOf(list.address)}>`],
+      ['X-Loop', list.address],
+    ];
+    return {
+      bytes: brandComposed(composeMessage(headers, signed)),
+      to: notice.to,
+      envelopeFrom: notice.kind === 'auto-replied' ? '' : furtherAddress(list.address, 'bounces'),
+      subject: decodeWords(subject),
+      messageId,
+      signed: pair !== null,
+    };
+  };
+}
+
+async function sign(parts: ComposeParts, pair: KeyPair, entity: Buffer, at: number): Promise<Buffer> {
+  const signer = {
+    key: pair.key,
+    certificate: pair.certificate.der,
+    chain: pair.chain.map((one) => one.der),
+  };
+  return parts.workers.sign(entity, signer, { boundary: `=_signed_${parts.unique()}`, at });
+}
+
+/** RFC 5322 3.6.4, as far as it may stand in our header: what a stranger wrote there can be anything. */
+function isMessageId(value: string | null): value is string {
+  return value !== null && /^<[!-~]{1,900}>$/.test(value);
+}

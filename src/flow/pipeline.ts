@@ -1,0 +1,170 @@
+import { Fault, isFault, wordsOf } from '../base/errors.ts';
+import { type AfterOpening, afterOpening } from '../policy/opening.ts';
+import type { OpenReport } from '../smime/open.ts';
+import { countOpen, findMessage, type MessageRow, setMessageState } from '../store/messages.ts';
+import { findPosting, postingsOf } from '../store/postings.ts';
+import { answerCommand, recordBounce, takeCertificate } from './commands.ts';
+import { conclude } from './decide.ts';
+import { fanOut } from './fan-out.ts';
+import { forwardToRole } from './forward.ts';
+import { tryReadOuter } from './intake.ts';
+import { listOf } from './list-context.ts';
+import { openPosting } from './open-posting.ts';
+import { decidePost, dropBeforeOpening } from './post.ts';
+import type { FlowParts, PostingWork } from './posting-work.ts';
+import { quarantine } from './quarantine.ts';
+import { sightingOf } from './replay.ts';
+import { leaveUnopened, obstacleTo } from './unopened.ts';
+import { sentenceFor } from './verdict-record.ts';
+
+/**
+ * Takes one message that was taken in, or could not be opened before, to the decision of each of its postings and
+ * the start of their fan-out. Repeated after a crash it goes on where it was. Never throws for what is in a message:
+ * what breaks its opening twice goes to quarantine (promise 4).
+ */
+export async function processMessage(parts: FlowParts, messageId: string): Promise<void> {
+  const message = await findMessage(parts.database.q, messageId);
+  if (!message || message.state === 'done' || message.state === 'quarantine') return;
+  const opens = await countOpen(parts.database.q, messageId);
+  try {
+    const allOpened = await processPostings(parts, message);
+    const finished = { state: 'done', reason: null, detail: null, nextAt: null } as const;
+    if (allOpened) await setMessageState(parts.database.q, messageId, finished);
+  } catch (error) {
+    if (isFault(error, 'worker-closed')) return;
+    if (error instanceof BrokenOpening) await afterBrokenOpening(parts, message, error.fault, opens);
+    else await wait(parts, message, error, opens);
+  }
+}
+
+/** The message broke its budget or its worker while it was opened. */
+class BrokenOpening extends Error {
+  readonly fault: Fault;
+
+  constructor(fault: Fault) {
+    super(fault.message);
+    this.fault = fault;
+  }
+}
+
+/** Whether every posting was decided; false if one waits to be opened later. */
+async function processPostings(parts: FlowParts, message: MessageRow): Promise<boolean> {
+  const { q } = parts.database;
+  let allOpened = true;
+  for (const posting of await postingsOf(q, message.id)) {
+    if (posting.state === 'fanning-out') await fanOut(parts, posting, parts.clock.now());
+    if (posting.state !== 'new') continue;
+    const list = await listOf(q, posting.listId, parts.defaults);
+    if (!list) continue;
+    const spooled = await parts.spool.read(message.id);
+    const work: PostingWork = { posting, list, message, spooled, outer: tryReadOuter(spooled.bytes) };
+    const step = await processPosting(parts, work);
+    if (step === 'unopened') allOpened = false;
+    if (step !== 'distribute') continue;
+    const decided = await findPosting(q, posting.id);
+    if (decided?.state === 'fanning-out') await fanOut(parts, decided, parts.clock.now());
+  }
+  return allOpened;
+}
+
+async function processPosting(
+  parts: FlowParts,
+  work: PostingWork,
+): Promise<'distribute' | 'unopened' | 'done'> {
+  const { posting } = work;
+  if (posting.kind === 'bounces') return done(recordBounce(parts, work));
+  const dropped = await dropBeforeOpening(parts, work);
+  if (dropped !== null) return done(drop(parts, work, dropped));
+
+  const report = await open(parts, work);
+  const obstacle = await obstacleTo(parts.keyring, work.list, report);
+  if (report.verdict === 'unopened' || report.verdict === 'malformed' || obstacle !== null) {
+    report.entity?.wipe();
+    return leaveUnopened(parts, work, report, obstacle);
+  }
+  const distribute = await decideByKind(parts, work, report);
+  if (distribute && report.encrypted && report.entity) parts.cache.put(posting.id, report.entity);
+  else report.entity?.wipe();
+  return distribute ? 'distribute' : 'done';
+}
+
+async function open(parts: FlowParts, { list, spooled }: PostingWork): Promise<OpenReport> {
+  const { workers, keyring, openedSize } = parts;
+  try {
+    return await openPosting(
+      { q: parts.database.q, workers, keyring, openedSize },
+      list,
+      spooled.bytes,
+      spooled.receivedAt,
+    );
+  } catch (error) {
+    if (!(error instanceof Fault) || /^(worker-closed|database-)/.test(error.code)) throw error;
+    throw new BrokenOpening(error);
+  }
+}
+
+async function decideByKind(parts: FlowParts, work: PostingWork, report: OpenReport): Promise<boolean> {
+  const { entity, ...facts } = report;
+  switch (work.posting.kind) {
+    case 'post':
+      return decidePost(parts, work, facts);
+    case 'owner':
+    case 'editor':
+      return forwardToRole(parts, work, facts);
+    case 'sendcert':
+      await sightingOf(parts, work, facts);
+      await takeCertificate(parts, work, facts);
+      return false;
+    case 'request':
+    case 'service':
+      await sightingOf(parts, work, facts);
+      await answerCommand(parts, work, facts, entity);
+      return false;
+    case 'bounces':
+    case 'local':
+      return false;
+  }
+}
+
+async function done(work: Promise<unknown>): Promise<'done'> {
+  await work;
+  return 'done';
+}
+
+async function drop(parts: FlowParts, work: PostingWork, reason: string): Promise<void> {
+  const at = parts.clock.now();
+  const verdict = { decision: 'dropped', rule: reason, receivedAt: work.spooled.receivedAt };
+  const detail = sentenceFor(reason, null);
+  await parts.database.write((tx) =>
+    conclude(tx, work, { state: 'dropped', event: 'dropped', reason, detail, verdict }, at),
+  );
+  parts.log.event('dropped', { id: work.message.id, list: work.list.address, reason });
+}
+
+/** Once more, then quarantine. */
+async function afterBrokenOpening(
+  parts: FlowParts,
+  message: MessageRow,
+  fault: Fault,
+  opens: number,
+): Promise<void> {
+  const now = parts.clock.now();
+  const detail = wordsOf(fault);
+  const next: AfterOpening = afterOpening({ cause: 'broken', opens, crashes: 0, now });
+  const reason = fault.code;
+  parts.log.error('opening-failed', { id: message.id, code: reason, detail, next: next.next });
+  if (next.next !== 'quarantine') {
+    await setMessageState(parts.database.q, message.id, { state: 'queued', reason, detail, nextAt: next.at });
+    return;
+  }
+  await quarantine(parts, message, { reason, detail });
+}
+
+/** Not the message's fault (a setting, a template, the disk, a bug): it waits, longer each time, and says why. */
+async function wait(parts: FlowParts, message: MessageRow, error: unknown, opens: number): Promise<void> {
+  const reason = error instanceof Fault ? error.code : 'internal';
+  const detail = wordsOf(error);
+  const nextAt = parts.clock.now() + Math.min(10_000 * 4 ** Math.min(opens - 1, 5), 3_600_000);
+  parts.log.error('processing-failed', { id: message.id, code: reason, detail });
+  await setMessageState(parts.database.q, message.id, { state: 'queued', reason, detail, nextAt });
+}

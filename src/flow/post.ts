@@ -1,0 +1,214 @@
+import { wordsOf } from '../base/errors.ts';
+import { mayLeaveClear } from '../policy/clear.ts';
+import { mostHops } from '../policy/outer.ts';
+import type { OpenReport } from '../smime/open.ts';
+import { duplicateOf } from '../store/postings.ts';
+import { authorize, type Decision } from './authorize.ts';
+import { type Conclusion, conclude } from './decide.ts';
+import { fileHarvest, knownFor, mirrorAddress } from './file-certificates.ts';
+import { type Filing, fileCertificates } from './harvest.ts';
+import { rolesOn } from './list-context.ts';
+import type { SpooledMail } from './local-mail.ts';
+import { loopsThrough } from './outer.ts';
+import type { FlowParts, PostingWork } from './posting-work.ts';
+import { type Prepared, prepareFor } from './prepare.ts';
+import { sightingOf } from './replay.ts';
+import { alertOwners, answerSender, dateOf, mailVariables, tellRole } from './report-mails.ts';
+import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
+
+const day = 86_400_000;
+const duplicateWindowMs = 7 * day;
+
+/**
+ * Why a post is dropped before it is opened, or null: mail that came back to us, automatic answers, bounces, and the
+ * same post again within seven days (same Message-ID and bytes below the newest Received).
+ */
+export async function dropBeforeOpening(parts: FlowParts, work: PostingWork): Promise<string | null> {
+  const { list, message, outer, spooled } = work;
+  if (outer === null) return 'malformed';
+  if (loopsThrough(outer.entity, list.address) || outer.hops > mostHops) return 'loop';
+  if (message.envelope.from === '') return 'null-sender';
+  if (outer.automatic !== null) return 'automatic';
+  const duplicate = await duplicateOf(parts.database.q, {
+    listId: list.id,
+    kind: work.posting.kind,
+    messageIdHeader: message.messageId,
+    bodySha256: message.bodySha256,
+    since: spooled.receivedAt - duplicateWindowMs,
+    notMessage: message.id,
+  });
+  return duplicate ? 'duplicate' : null;
+}
+
+/**
+ * Decides a post that was opened: harvest, authorize, and one record with its ledger line, the mails about it and, if
+ * it is authorized, the parts that every copy shares. Gives whether copies are to go out.
+ */
+export async function decidePost(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+): Promise<boolean> {
+  const { list, spooled } = work;
+  await harvestPost(parts, work, report);
+  const roles = await rolesOn(parts.database.q, list, report.claimed ?? '');
+  const replay = await sightingOf(parts, work, report);
+  const decision = authorize(list, {
+    report,
+    roles,
+    replay,
+    receivedAt: spooled.receivedAt,
+    size: spooled.bytes.length,
+  });
+  const at = parts.clock.now();
+  const mails = await mailsAbout(parts, work, report, decision);
+  const conclusion = concludeFrom(parts, work, report, decision, mails, at);
+  const isNew = await parts.database.write((tx) => conclude(tx, work, conclusion, at));
+  const { rule } = decision;
+  parts.log.event(conclusion.event, {
+    id: work.message.id,
+    list: list.address,
+    posting: work.posting.id,
+    rule,
+    reason: conclusion.reason,
+    author: report.author,
+  });
+  if (mails.length > 0) parts.wakeDelivery();
+  return isNew && decision.kind === 'authorized';
+}
+
+function concludeFrom(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+  decision: Decision,
+  mails: readonly SpooledMail[],
+  at: number,
+): Conclusion {
+  const receivedAt = work.spooled.receivedAt;
+  const verdict = toJson(verdictRecord(report, { decision: decision.kind, rule: decision.rule, receivedAt }));
+  if (decision.kind === 'authorized') {
+    const prepared = prepare(parts, work, report, at);
+    const detail = `accepted by the rule ${decision.rule}${report.author ? `, signed by ${report.author}` : ', not signed'}`;
+    return {
+      state: 'fanning-out',
+      event: 'authorized',
+      reason: null,
+      detail,
+      verdict,
+      prepared: { ...prepared },
+      mails,
+    };
+  }
+  const { reason } = decision;
+  const detail = sentenceFor(reason, report);
+  // A held post may yet be released: what its copies would share is fixed now all the same.
+  const prepared = decision.kind === 'held' ? { prepared: { ...prepare(parts, work, report, at) } } : {};
+  return { state: decision.kind, event: decision.kind, reason, detail, verdict, mails, ...prepared };
+}
+
+/** What is fixed for all copies of a post at this moment (RULES 18). */
+function prepare(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+  at: number,
+): Prepared {
+  const { list, spooled } = work;
+  const { envelope, receivedAt } = spooled;
+  const permit = mayLeaveClear(list.policy, { receivedEncrypted: report.encrypted });
+  const clear = list.policy['send.encrypt'] === 'when-possible' ? 'when-possible' : 'clear';
+  const mode = permit === null ? 'sealed' : clear;
+  return prepareFor(list, {
+    mode,
+    spoolId: work.message.id,
+    hostname: parts.hostname,
+    envelope,
+    receivedAt,
+    decidedAt: at,
+  });
+}
+
+async function harvestPost(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+): Promise<void> {
+  const { list } = work;
+  if (report.author === null) return;
+  const roles = await rolesOn(parts.database.q, list, report.author);
+  // RULES 16: members and senders to -sendcert; who holds a role writes to the list as well.
+  if (!roles.member && !roles.owner && !roles.moderator && !roles.suspended) return;
+  try {
+    await harvestFor(parts, work, report);
+  } catch (error) {
+    // A side branch: what cannot be filed must not keep the post from being decided.
+    parts.log.error('harvest-failed', {
+      id: work.message.id,
+      address: report.author,
+      detail: wordsOf(error),
+    });
+  }
+}
+
+/** What a signed mail's certificates became; [] without a signature. */
+export async function harvestFor(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+): Promise<{ filings: readonly Filing[]; released: number }> {
+  const { list, message, spooled } = work;
+  const { author: address, signature } = report;
+  if (address === null || signature === null) return { filings: [], released: 0 };
+  const anchors = await parts.keyring.anchorsOf(list);
+  const { receivedAt } = spooled;
+  const at = parts.clock.now();
+  // Decided in the transaction that files it: of two first certificates that come at once, the second is a change.
+  const filed = await parts.database.write(async (tx) => {
+    const known = await knownFor(tx, address);
+    const filings = fileCertificates(list, { address, signature, ...known, anchors, receivedAt });
+    const expiresAt = at + parts.lifetimeMs;
+    return fileHarvest(tx, { list, messageId: message.id, address, filings, signature, at, expiresAt });
+  });
+  if (filed.filings.some((filing) => filing.action === 'use')) {
+    await mirrorAddress(parts.database.q, parts.certificates, address);
+    parts.log.event('harvested', { id: message.id, address, list: list.address, released: filed.released });
+  }
+  if (filed.released > 0) parts.wakeDelivery();
+  return filed;
+}
+
+async function mailsAbout(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Omit<OpenReport, 'entity'>,
+  decision: Decision,
+): Promise<SpooledMail[]> {
+  if (decision.kind === 'authorized' || decision.kind === 'dropped') return [];
+  const reasonText = sentenceFor(decision.reason, report);
+  const mail = mailVariables(work);
+  if (decision.kind === 'refused') {
+    const variables = { mail: { date: mail.date } };
+    const answer = await answerSender(parts, work, report, {
+      template: 'refused',
+      variables,
+      replyTo: 'owner',
+    });
+    // RULES 20: the sender reads one fixed text, the owners the reason.
+    const told = { event: 'a post was refused', reason: decision.reason, reasonText };
+    return [...(answer ? [answer] : []), ...(await alertOwners(parts, work, told))];
+  }
+  // RULES 5: what came weakly encrypted concerns the owners too, not only who moderates.
+  const weak = { event: 'a post came with weak encryption', reason: decision.reason, reasonText };
+  const alerts = decision.reason === 'weak-cipher' ? await alertOwners(parts, work, weak) : [];
+  const variables = {
+    mail,
+    reason: decision.reason,
+    reason_text: reasonText,
+    expires: dateOf(parts.clock.now() + work.list.policy['held.days'] * day),
+  };
+  return [
+    ...alerts,
+    ...(await tellRole(parts, work, 'moderator', { template: 'held-for-moderation', variables })),
+  ];
+}

@@ -1,0 +1,50 @@
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { CryptoWorkers } from '../smime/workers.ts';
+import type { Database } from '../store/database.ts';
+import type { MessageRow } from '../store/messages.ts';
+import type { PostingRow } from '../store/postings.ts';
+import type { Spool, SpooledMessage } from '../store/spool.ts';
+import type { Keyring } from './keyring.ts';
+import type { ListContext, SiteDefaults } from './list-context.ts';
+import type { Compose } from './notify.ts';
+import type { OpenCache } from './open-cache.ts';
+import type { Outer } from './outer.ts';
+
+/** One posting in work: what is known of it before it is decided. Read-only. */
+export interface PostingWork {
+  readonly posting: PostingRow;
+  readonly list: ListContext;
+  readonly message: MessageRow;
+  readonly spooled: SpooledMessage;
+  /** Null if the header cannot be read. */
+  readonly outer: Outer | null;
+}
+
+/** What the stages between "taken in" and "fanned out" are given by `app`. */
+export interface FlowParts {
+  readonly database: Database;
+  readonly spool: Spool;
+  readonly workers: CryptoWorkers;
+  readonly keyring: Keyring;
+  readonly compose: Compose;
+  readonly cache: OpenCache;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly defaults: SiteDefaults;
+  readonly node: string;
+  readonly hostname: string;
+  readonly serviceAddress: string;
+  /** Who is told when the site, and not only a list, needs a person. */
+  readonly postmaster: string;
+  /** Folder of the certificate directory. */
+  readonly certificates: string;
+  /** Octets that one message may unfold to. */
+  readonly openedSize: number;
+  /** How long the relay may refuse a copy before it is given up, ms. */
+  readonly lifetimeMs: number;
+  /** A string that never repeats. */
+  readonly unique: () => string;
+  /** Tells the delivery that rows are due. */
+  readonly wakeDelivery: () => void;
+}

@@ -1,0 +1,82 @@
+import type { PostingState } from '../store/schema.ts';
+
+const bySender: Readonly<Record<string, string>> = {
+  'may-not-post':
+    'make the author a member, or widen accept.from or accept.others of the list; then he sends it again',
+  'not-encrypted': "the author sends it again, encrypted to the list's certificate",
+  'not-signed': 'the author sends it again, signed',
+  'no-signers': 'the author sends it again, signed',
+  'outer-only': 'the author sends it again, signed inside the encryption (sign first, then encrypt)',
+  'encrypted-unsigned': 'the author sends it again, signed inside the encryption',
+  'list-closed': 'open the list; then it is sent again',
+  'from-not-one': 'the author sends it again with one address in From',
+  'two-from': 'the author sends it again with one address in From',
+  'no-path': "add the authority to the list's or the site's trust.cafile; then it is sent again",
+  expired: 'the author gets a new certificate and sends it again',
+  'no-address': 'the author gets a certificate that names his address',
+  'no-address-match': 'the author uses the address that his certificate names, or gets one for this address',
+  'signed-by-sender': 'who signs must be who stands in From',
+  stale: 'the author sends it again with a fresh signature; or accept.max-age of the list is raised',
+  future: "the author sets his computer's clock and sends it again",
+  'bad-digest':
+    'something changed the message on its way: look for a gateway that adds a footer or a warning',
+  'weak-digest': 'the author lets his mail program sign with SHA-256',
+  'weak-key': 'the author gets a certificate with a stronger key',
+  'weak-cipher': 'the author lets his mail program encrypt with AES',
+  'no-recipient':
+    'the author used another certificate than the list has: `reseal list show LIST --cert` is the present one',
+  'decrypt-failed':
+    'the author sends it again, encrypted to the present certificate (`reseal list show LIST --cert`)',
+  malformed: 'the author sends it again; the owners have it as it came, in a mail from the list',
+  'trust-unreadable':
+    '`reseal check` says what is wrong with trust.cafile or trust.capath; it is judged when that is mended',
+  'key-locked':
+    '`reseal check` says what is wrong with the key of the list; it is opened when that is mended',
+};
+
+/** What a person can do about a posting that was not distributed; null if nothing or nothing needs to be. */
+export function remedyForPosting(d: {
+  id: number;
+  state: PostingState;
+  reason: string | null;
+}): string | null {
+  if (d.state === 'held')
+    return `a moderator decides: \`reseal queue release ${d.id}\` or \`reseal queue refuse ${d.id}\``;
+  return d.state === 'refused' && d.reason !== null ? (bySender[d.reason] ?? null) : null;
+}
+
+/** The same for a message that could not be opened, parked or put into quarantine. */
+export function remedyForMessage(d: { id: string; state: string; reason: string | null }): string | null {
+  if (d.state === 'unopened') {
+    const cause = d.reason === null ? null : (bySender[d.reason] ?? null);
+    return `${cause ? `${cause}; ` : ''}\`reseal queue retry ${d.id}\` tries it again at once`;
+  }
+  if (d.state !== 'quarantine' && d.state !== 'parked') return null;
+  return `\`reseal queue retry ${d.id}\` tries it again, \`reseal queue drop ${d.id}\` gives it up`;
+}
+
+const byMember: Readonly<Record<string, string>> = {
+  'no-certificate':
+    'the member answers his notice with a signed mail, or `reseal cert import` brings his certificate',
+  expired: 'the member sends a signed mail with his new certificate, or `reseal cert import` brings it',
+  'not-yet-valid': 'his certificate becomes valid, or `reseal cert import` brings another one',
+  'wrong-usage': 'he needs a certificate that may be encrypted to',
+  'weak-key': 'he needs a certificate with a stronger key',
+  'not-trusted':
+    'trust.cafile gets the authority that issued it, or `reseal cert import --pin` binds it all the same',
+  unusable: 'he needs a certificate with an RSA or EC key',
+  'weak-cipher':
+    '`reseal member set --cipher` pins a stronger one, or the minimum.cipher of the list is lowered',
+  'key-locked': '`reseal check` says what is wrong with the key of the list',
+  'trust-unreadable': '`reseal check` says what is wrong with trust.cafile or trust.capath',
+  'relay-down': '`reseal check` tries the relay; it is tried again by itself',
+  'not-a-member': 'he is no active member of the list any more',
+};
+
+/** What would let a copy go that waits or failed; null for what is delivered or needs nothing. */
+export function remedyForCopy(d: { state: string; reason: string | null }): string | null {
+  if (d.reason === null || d.state === 'delivered') return null;
+  const known = byMember[d.reason];
+  if (known !== undefined) return known;
+  return d.state === 'deferred' ? 'it is tried again by itself; `reseal queue retry` tries it at once' : null;
+}

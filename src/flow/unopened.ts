@@ -1,0 +1,138 @@
+import type { OpenReport } from '../smime/open.ts';
+import { record } from '../store/ledger.ts';
+import { setMessageState } from '../store/messages.ts';
+import { mayGoOnUnopened } from './authorize.ts';
+import { conclude } from './decide.ts';
+import type { Keyring } from './keyring.ts';
+import { type ListContext, rolesOn } from './list-context.ts';
+import type { SpooledMail } from './local-mail.ts';
+import type { FlowParts, PostingWork } from './posting-work.ts';
+import { prepareFor } from './prepare.ts';
+import { mailVariables, tellRole } from './report-mails.ts';
+import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
+
+const retryEveryMs = 3_600_000;
+
+/** What hinders us, and not the message: while it lasts the message waits and is not judged. */
+export interface Obstacle {
+  readonly reason: 'key-locked' | 'trust-unreadable';
+  readonly words: string;
+}
+
+/** The list's key or its authorities cannot be read, and without them nothing can be said about this message. */
+export async function obstacleTo(
+  keyring: Keyring,
+  list: ListContext,
+  report: Pick<OpenReport, 'verdict'>,
+): Promise<Obstacle | null> {
+  if (report.verdict === 'unopened') {
+    const [problem] = (await keyring.keysOf(list)).problems;
+    return problem ? { reason: 'key-locked', words: problem.message } : null;
+  }
+  if (report.verdict !== 'untrusted') return null;
+  const problem = await keyring.trustProblemOf(list);
+  return problem && { reason: 'trust-unreadable', words: problem.message };
+}
+
+/**
+ * A message that could not be opened: to the owners, intact and with the reason, once; or to all members as it came
+ * (`unopened.action`). It is kept and tried again when a key or an authority changes, until `unopened.retry-days`
+ * are over. While there is an obstacle (a passphrase, the mode of a key) it only waits: the time limit does not run.
+ */
+export async function leaveUnopened(
+  parts: FlowParts,
+  work: PostingWork,
+  report: OpenReport,
+  obstacle: Obstacle | null,
+): Promise<'distribute' | 'unopened' | 'done'> {
+  const { list, message, spooled } = work;
+  const at = parts.clock.now();
+  const reason = obstacle?.reason ?? report.reasons[0] ?? report.verdict;
+  const detail = `${sentenceFor(reason, report)}${obstacle ? `: ${obstacle.words}` : ''}`;
+
+  if (report.verdict === 'unopened' && obstacle === null && work.posting.kind === 'post') {
+    const roles = await rolesOn(parts.database.q, list, report.claimed ?? '');
+    if (mayGoOnUnopened(list, { report, roles })) return sendIntact(parts, work, report, reason, detail);
+  }
+  const deadline = spooled.receivedAt + list.policy['unopened.retry-days'] * 86_400_000;
+  if (report.verdict === 'malformed' || (obstacle === null && at >= deadline)) {
+    const verdict = toJson(
+      verdictRecord(report, { decision: 'unopened', rule: reason, receivedAt: spooled.receivedAt }),
+    );
+    const mails = message.state === 'queued' ? await tell(parts, work, reason, detail) : [];
+    await parts.database.write((tx) =>
+      conclude(tx, work, { state: 'refused', event: report.verdict, reason, detail, verdict, mails }, at),
+    );
+    parts.log.warn(report.verdict, { id: message.id, list: list.address, reason, detail });
+    parts.wakeDelivery();
+    return 'done';
+  }
+  const first = message.state === 'queued' || message.reason !== reason;
+  const mails = first ? await tell(parts, work, reason, detail) : [];
+  await parts.database.write(async (tx) => {
+    await setMessageState(tx, message.id, { state: 'unopened', reason, detail, nextAt: at + retryEveryMs });
+    if (!first) return;
+    await record(tx, {
+      at,
+      messageId: message.id,
+      postingId: work.posting.id,
+      list: list.address,
+      event: 'unopened',
+      reason,
+      detail,
+    });
+    for (const mail of mails) await mail.queue(tx);
+  });
+  if (first) parts.log.warn('unopened', { id: message.id, list: list.address, reason, detail });
+  parts.wakeDelivery();
+  return 'unopened';
+}
+
+async function sendIntact(
+  parts: FlowParts,
+  work: PostingWork,
+  report: OpenReport,
+  reason: string,
+  detail: string,
+): Promise<'distribute'> {
+  const { list, message, spooled } = work;
+  const at = parts.clock.now();
+  const { envelope, receivedAt } = spooled;
+  const prepared = prepareFor(list, {
+    mode: 'intact',
+    spoolId: message.id,
+    hostname: parts.hostname,
+    envelope,
+    receivedAt,
+    decidedAt: at,
+  });
+  const verdict = toJson(
+    verdictRecord(report, { decision: 'unopened', rule: 'unopened.action', receivedAt }),
+  );
+  const conclusion = {
+    state: 'fanning-out' as const,
+    event: 'unopened',
+    reason,
+    detail: `${detail}; sent to the members as it came`,
+    verdict,
+    prepared: { ...prepared },
+  };
+  await parts.database.write((tx) => conclude(tx, work, conclusion, at));
+  return 'distribute';
+}
+
+async function tell(
+  parts: FlowParts,
+  work: PostingWork,
+  reason: string,
+  detail: string,
+): Promise<SpooledMail[]> {
+  const mail = mailVariables(work);
+  const attachments = [
+    { fileName: 'message.eml', contentType: 'message/rfc822', content: work.spooled.bytes },
+  ];
+  const notice = { template: 'unopened', variables: { mail, reason, reason_text: detail } };
+  const mails = await tellRole(parts, work, 'owner', { ...notice, attachments });
+  // RULES 18: a key that is locked is for the postmaster to mend.
+  return reason === 'key-locked' ? [...mails, ...(await tellRole(parts, work, 'postmaster', notice))] : mails;
+}

@@ -1,0 +1,112 @@
+import { createHash } from 'node:crypto';
+import { type ContentCipher, contentCiphers } from '../pki/algorithms.ts';
+import { type Reason, reasons, sentenceOf } from '../pki/reasons.ts';
+import type { Layer } from '../smime/layers.ts';
+import type { OpenReport } from '../smime/open.ts';
+import type { JsonObject } from '../store/schema.ts';
+import { type Decision, weakestCipher } from './authorize.ts';
+
+/** What is recorded once about an accepted, held or refused posting (RULES 18). No text of the message is in it. */
+export interface VerdictRecord {
+  readonly receivedAt: number;
+  readonly verdict: OpenReport['verdict'];
+  readonly author: string | null;
+  readonly from: string | null;
+  readonly reasons: readonly Reason[];
+  readonly decision: Decision['kind'] | 'unopened' | 'forwarded' | 'command';
+  readonly rule: string;
+  readonly encrypted: boolean;
+  /** The cipher the post came with, and its strength in bits. */
+  readonly receivedCipher: ContentCipher | null;
+  readonly receivedBits: number | null;
+  readonly listKey: string | null;
+  readonly signer: {
+    readonly certificate: string;
+    readonly subject: string | null;
+    readonly signatureSha256: string;
+  } | null;
+  readonly layers: readonly Layer[];
+  readonly missingIssuer: string | null;
+}
+
+/** The record of one decision about an opened message. */
+export function verdictRecord(
+  report: Omit<OpenReport, 'entity'>,
+  d: { readonly decision: VerdictRecord['decision']; readonly rule: string; readonly receivedAt: number },
+): VerdictRecord {
+  const encrypted = report.layers.filter((layer) => layer.kind === 'encrypted');
+  const innermost = encrypted.at(-1) ?? null;
+  const signers = report.layers.flatMap((layer) => (layer.kind === 'signed' ? layer.signers : []));
+  const certificate =
+    report.signature && createHash('sha256').update(report.signature.certificate).digest('hex');
+  const signer = signers.find((one) => one.trusted && one.certificate === certificate);
+  const bits = weakestCipher(report);
+  return {
+    ...d,
+    verdict: report.verdict,
+    author: report.author,
+    from: report.claimed,
+    reasons: report.reasons,
+    encrypted: report.encrypted,
+    receivedCipher: cipherOf(innermost?.cipher ?? null),
+    receivedBits: Number.isFinite(bits) ? bits : null,
+    listKey: innermost?.keySha256 ?? null,
+    signer: report.signature
+      ? {
+          certificate: certificate ?? '',
+          subject: signer?.subject ?? null,
+          signatureSha256: report.signature.signatureSha256,
+        }
+      : null,
+    layers: report.layers,
+    missingIssuer: report.missingIssuer,
+  };
+}
+
+function cipherOf(name: string | null): ContentCipher | null {
+  return contentCiphers.find((cipher) => cipher === name) ?? null;
+}
+
+/** As a JSON column. */
+export function toJson(record: VerdictRecord): JsonObject {
+  return { ...record };
+}
+
+/** One sentence for ledger, notices and logs: why a post is not distributed by itself. */
+export function sentenceFor(
+  reason: string,
+  report: Pick<OpenReport, 'missingIssuer' | 'claimed'> | null,
+): string {
+  const own = ownSentences[reason];
+  if (own) return own;
+  return isReason(reason)
+    ? sentenceOf(reason, { issuer: report?.missingIssuer ?? null, address: report?.claimed ?? null })
+    : reason;
+}
+
+const ownSentences: Readonly<Record<string, string>> = {
+  'may-not-post': 'the address in From may not post to this list',
+  'list-closed': 'the list is closed',
+  'not-encrypted': 'the list accepts only encrypted posts (accept.encryption: required)',
+  'not-signed': 'the list accepts only signed posts (accept.signature: required)',
+  'encrypted-unsigned': 'it was encrypted without a valid signature inside, so nobody knows who wrote it',
+  replay: 'the same signature was distributed by this list before',
+  'replay-elsewhere':
+    'the same signature was seen on another list, or at another address of this one, before',
+  'not-for-this-list': 'its protected To and Cc do not name this list',
+  undated: 'its signature does not say when it was made, so it may be a replay',
+  'from-not-one': 'From does not name exactly one author',
+  'too-big': 'it is larger than the list accepts (accept.max-size)',
+  'weak-cipher': 'it came with weaker encryption than the list accepts (minimum.cipher)',
+  loop: 'it has been distributed by this list before',
+  automatic: 'it is an automatic answer',
+  duplicate: 'the same message came before',
+  'key-locked': 'the private key of the list cannot be used now; `reseal check` says why',
+  'trust-unreadable': 'the authorities that the list trusts cannot be read now',
+  malformed: 'its MIME or S/MIME structure is broken or cut off, so nobody got it',
+  'null-sender': 'it has the null sender: a bounce, which is not a post',
+};
+
+function isReason(reason: string): reason is Reason {
+  return (reasons as readonly string[]).includes(reason);
+}

@@ -1,0 +1,78 @@
+import type { Clock } from '../base/clock.ts';
+import { nextAttempt } from '../policy/retry.ts';
+import type { Outcome } from '../smtp/pool.ts';
+import type { Queries } from '../store/database.ts';
+import { type AttemptDetails, defer, finish, type Outcome as RowOutcome } from '../store/outcomes.ts';
+import type { DeliveryRow } from '../store/schema.ts';
+import type { ReadyCopy } from './batch.ts';
+
+export interface RetryParts {
+  readonly clock: Clock;
+  readonly lifetimeMs: number;
+  /** A number from 0 to 1, for the jitter of retries. */
+  readonly random: () => number;
+}
+
+/** What the relay said to one copy. */
+export interface Answer {
+  readonly ready: ReadyCopy;
+  readonly outcome: Outcome;
+}
+
+const relayDown = 'relay-down';
+
+/** Writes the relay's answers down: rows that end, all at once, and rows that are put off. */
+export async function writeAnswers(
+  tx: Queries,
+  parts: RetryParts,
+  answers: readonly Answer[],
+): Promise<void> {
+  const final = answers.flatMap((answer) => finalOf(answer) ?? []);
+  await finish(tx, final, parts.clock.now());
+  for (const { ready, outcome } of answers) {
+    if (outcome.kind !== 'deferred') continue;
+    const reason = outcome.relayDown ? relayDown : (outcome.enhanced ?? 'deferred');
+    const why = { reason, detail: `the relay did not take it: ${outcome.text}` };
+    await retryLater(tx, parts, [ready.row], why, detailsOf({ ready, outcome }));
+  }
+}
+
+function finalOf(answer: Answer): RowOutcome | null {
+  const { row } = answer.ready;
+  const { kind, command, enhanced, text } = answer.outcome;
+  const details = detailsOf(answer);
+  if (kind === 'deferred') return null;
+  if (kind === 'delivered') return { id: row.id, state: 'delivered', reason: null, detail: null, ...details };
+  const detail = `the relay refused it${command ? ` at ${command}` : ''}: ${text}`;
+  return { id: row.id, state: 'failed', reason: enhanced ?? 'refused', detail, ...details };
+}
+
+function detailsOf({ ready: { certificate }, outcome }: Answer): AttemptDetails {
+  return {
+    certificate: certificate?.sha256 ?? null,
+    cipher: certificate?.cipher ?? null,
+    keyTransport: certificate?.keyTransport ?? null,
+    reply: outcome.text,
+  };
+}
+
+/** Puts rows off by the retry table, or gives them up at the end of their lifetime. */
+export async function retryLater(
+  tx: Queries,
+  parts: RetryParts,
+  rows: readonly DeliveryRow[],
+  why: { reason: string; detail: string },
+  details: AttemptDetails = {},
+): Promise<void> {
+  const { lifetimeMs } = parts;
+  const at = parts.clock.now();
+  for (const row of rows) {
+    // The lifetime of a released copy begins when it was released: its row says until when.
+    const createdAt = row.expiresAt - lifetimeMs;
+    // A relay that is down says nothing about the copy: it comes back as after a first failure, not ever later.
+    const attempts = why.reason === relayDown ? 1 : row.attempts;
+    const next = nextAttempt({ attempts, createdAt, now: at, lifetimeMs, jitter: parts.random() });
+    if ('giveUp' in next) await finish(tx, [{ id: row.id, state: 'expired', ...why, ...details }], at);
+    else await defer(tx, [{ id: row.id, ...why, nextAt: next.at, ...details }], at);
+  }
+}

@@ -1,0 +1,99 @@
+import type { SignerReport } from '../cms/verify.ts';
+import type { Floor } from '../pki/algorithms.ts';
+import type { Certificate } from '../pki/certificate.ts';
+import { type TrustAnchors, validatePath } from '../pki/path.ts';
+import type { Reason } from '../pki/reasons.ts';
+import type { SignedLayer, SignerVerdict } from './layers.ts';
+import type { CheckedSignature } from './peel.ts';
+
+/** One certificate that the owner trusts for one address without its CA (RULES 3). */
+export interface Pin {
+  readonly sha256: string;
+  readonly address: string;
+}
+
+export interface TrustRequest {
+  readonly anchors: TrustAnchors;
+  readonly known: readonly Certificate[];
+  readonly pins: readonly Pin[];
+  /** The instant that validity is judged at: when the spool received the message (RULES 18). */
+  readonly at: number;
+  readonly floor: Floor;
+}
+
+/** A signer with everything known about it: report for people, and what the verdict needs. */
+export interface JudgedSigner {
+  readonly report: SignerReport;
+  /** The certificate that counts: of those that verify the signature the first trusted one. */
+  readonly certificate: Certificate | null;
+  readonly verdict: SignerVerdict;
+  /** Trusted by a pin alone: no authority vouches for the addresses in the certificate. */
+  readonly pinned: boolean;
+}
+
+/** Path validation for every signer of one layer (RFC 8550 4.2, RFC 5280 6). */
+export function judgeSigners(layer: CheckedSignature, trust: TrustRequest): JudgedSigner[] {
+  return layer.signers.map((report) => ({ report, ...judgeSigner(report, layer.bag, trust) }));
+}
+
+/** The layer as it is reported, without keys and raw bytes. */
+export function reportLayer(layer: CheckedSignature, signers: readonly JudgedSigner[]): SignedLayer {
+  return {
+    kind: 'signed',
+    form: layer.form,
+    signers: signers.map((signer) => signer.verdict),
+    reasons: layer.reasons,
+  };
+}
+
+function judgeSigner(
+  report: SignerReport,
+  bag: readonly Certificate[],
+  trust: TrustRequest,
+): Omit<JudgedSigner, 'report'> {
+  const { digest, algorithm, intact, signingTime } = report;
+  const base = { digest, algorithm, intact, signingTime };
+  // Trust of a certificate whose signature is broken says nothing, and would cost the attacker's choice of paths.
+  if (!report.certificate || !intact) {
+    const verdict = {
+      ...base,
+      ...namesOf(report.certificate),
+      trusted: false,
+      reasons: report.reasons,
+      missingIssuer: null,
+    };
+    return { certificate: report.certificate, verdict, pinned: false };
+  }
+  // Several certificates may fit: anybody can put another one around the same key into the bag, before the right one.
+  const tried = report.certificates.map((certificate) => ({
+    certificate,
+    ...judgeCertificate(certificate, bag, trust),
+  }));
+  const best = tried.find((one) => one.trusted) ?? tried[0];
+  const certificate = best?.certificate ?? report.certificate;
+  const trusted = best?.trusted === true && !report.weak;
+  const reasons = [...new Set<Reason>([...report.reasons, ...(best?.reasons ?? [])])];
+  const missingIssuer = best?.missingIssuer ?? null;
+  const verdict = { ...base, ...namesOf(certificate), trusted, reasons, missingIssuer };
+  return { certificate, verdict, pinned: best?.pinned === true };
+}
+
+function judgeCertificate(certificate: Certificate, bag: readonly Certificate[], trust: TrustRequest) {
+  const { anchors, at, floor } = trust;
+  const intermediates = [...bag, ...trust.known];
+  const path = validatePath(certificate, { anchors, intermediates, at, purpose: 'sign', floor });
+  const inTime = certificate.notBefore <= at && at <= certificate.notAfter;
+  const pinned = !path.valid && inTime && trust.pins.some((pin) => pin.sha256 === certificate.sha256);
+  return path.valid || pinned
+    ? { trusted: true, pinned, reasons: [], missingIssuer: null }
+    : { trusted: false, pinned, reasons: path.reasons, missingIssuer: path.missingIssuer };
+}
+
+function namesOf(certificate: Certificate | null) {
+  return {
+    subject: certificate?.subject ?? null,
+    issuer: certificate?.issuer ?? null,
+    certificate: certificate?.sha256 ?? null,
+    addresses: certificate?.addresses ?? [],
+  };
+}

@@ -1,0 +1,190 @@
+import { Worker } from 'node:worker_threads';
+import { Plaintext, type SealedBytes } from '../base/bytes.ts';
+import { Fault, faultsOf } from '../base/errors.ts';
+import type { ContentCipher } from '../pki/algorithms.ts';
+import type { Addressed, Answers, Job, OpenAnswer, Reply, SealRecipient, SignerData } from './jobs.ts';
+import { copyOfId, type OpenReport, type OpenRequest } from './open.ts';
+import { type Phase, sealedElsewhere } from './seal.ts';
+
+export const workerFault = faultsOf({
+  'worker-died': (d: { job: string; cause: string }) =>
+    `the crypto worker died while it was to ${d.job} (${d.cause}); it is tried again`,
+  'worker-timeout': (d: { job: string; seconds: number }) =>
+    `it took more than ${d.seconds} s to ${d.job}; the crypto worker was stopped`,
+  'worker-closed': (d: { job: string }) => `reseal is stopping and does not ${d.job} any more`,
+});
+
+/** One entity being sealed in one worker, for batch after batch of members. */
+export interface SealSession {
+  readonly contentType: string;
+  address(recipients: readonly SealRecipient[]): Promise<readonly Addressed[]>;
+  /** The shared base64 lines of one phase, in memory shared between threads. */
+  lines(phase: Phase): Promise<SealedBytes>;
+  /** Forgets the content key. Safe to call more than once. */
+  end(): Promise<void>;
+}
+
+/** The crypto workers as the flow sees them. Every promise rejects with a Fault only. */
+export interface CryptoWorkers {
+  open(request: OpenRequest): Promise<OpenReport>;
+  seal(entity: Plaintext, cipher: ContentCipher): Promise<SealSession>;
+  sign(entity: Buffer, signer: SignerData, d: { boundary: string; at: number }): Promise<Buffer>;
+  close(): Promise<void>;
+}
+
+interface Task {
+  readonly job: Job;
+  readonly resolve: (answer: Answers[keyof Answers]) => void;
+  readonly reject: (fault: Fault) => void;
+}
+
+/** One thread, its own queue (jobs of its sealings) and what it is doing. */
+interface Lane {
+  worker: Worker | null;
+  current: { readonly task: Task; readonly id: number; readonly timer: NodeJS.Timeout } | null;
+  readonly own: Task[];
+  /** Grows with each restart: sealings of an earlier thread are gone. */
+  generation: number;
+}
+
+/**
+ * Starts `count` crypto workers (threads start with their first job). One job at a time each: a worker over its
+ * time is terminated, its job rejected with `worker-timeout`, and the next job starts a new thread.
+ * `script` is the compiled `worker.js`.
+ */
+export function startWorkers(d: { count: number; timeoutMs: number; script: URL }): CryptoWorkers {
+  const lanes: Lane[] = Array.from({ length: d.count }, () => ({
+    worker: null,
+    current: null,
+    own: [],
+    generation: 0,
+  }));
+  const shared: Task[] = [];
+  let nextId = 1;
+  let closed = false;
+
+  const ask = <K extends Job['kind']>(job: Job & { kind: K }, lane: Lane | null): Promise<Answers[K]> =>
+    new Promise((resolve, reject) => {
+      if (closed) return reject(workerFault('worker-closed', { job: job.kind }));
+      const task: Task = { job, resolve: (answer) => resolve(answer as Answers[K]), reject };
+      (lane ? lane.own : shared).push(task);
+      for (const one of lane ? [lane] : lanes) advance(one);
+    });
+
+  const advance = (lane: Lane): void => {
+    if (lane.current) return;
+    const task = lane.own.shift() ?? shared.shift();
+    if (!task) return;
+    const worker = lane.worker ?? start(lane);
+    const id = nextId++;
+    const timer = setTimeout(
+      () => stop(lane, workerFault('worker-timeout', { job: task.job.kind, seconds: d.timeoutMs / 1000 })),
+      d.timeoutMs,
+    );
+    lane.current = { task, id, timer };
+    worker.ref();
+    worker.postMessage({ id, job: task.job }, movable(task.job));
+  };
+
+  const start = (lane: Lane): Worker => {
+    const worker = new Worker(d.script, { resourceLimits: { maxOldGenerationSizeMb: 512 } });
+    lane.worker = worker;
+    worker.on('message', (reply: Reply) => settle(lane, reply));
+    // Last words of a thread that was stopped must not stop the one that took its place.
+    const end = (cause: string) => lane.worker === worker && stop(lane, died(lane, cause));
+    worker.on('error', (error) => end(error.message));
+    worker.on('exit', () => end('it ended'));
+    return worker;
+  };
+
+  const died = (lane: Lane, cause: string): Fault =>
+    workerFault('worker-died', { job: lane.current?.task.job.kind ?? 'wait', cause: cause.slice(0, 200) });
+
+  const stop = (lane: Lane, fault: Fault): void => {
+    const { worker, current } = lane;
+    lane.worker = null;
+    lane.current = null;
+    lane.generation++;
+    void worker?.terminate();
+    if (current) clearTimeout(current.timer);
+    current?.task.reject(fault);
+    // What belonged to sealings of the dead thread can not go on; jobs in the shared queue wait for the next one.
+    for (const task of lane.own.splice(0))
+      task.reject(workerFault('worker-died', { job: task.job.kind, cause: fault.code }));
+    if (!closed) advance(lane);
+  };
+
+  const settle = (lane: Lane, reply: Reply): void => {
+    const { current } = lane;
+    if (!current || current.id !== reply.id) return;
+    clearTimeout(current.timer);
+    lane.current = null;
+    lane.worker?.unref();
+    if ('fault' in reply) current.task.reject(new Fault(reply.fault.code, reply.fault.message, {}));
+    else current.task.resolve(reply.answer);
+    advance(lane);
+  };
+
+  let nextSession = 1;
+  const leastBusy = (): Lane => lanes.reduce((best, lane) => (load(lane) < load(best) ? lane : best));
+  const load = (lane: Lane): number => lane.own.length + (lane.current ? 1 : 0);
+
+  return {
+    async open(request) {
+      const answer = await ask({ kind: 'open', request }, null);
+      return { ...withBuffers(answer), entity: answer.entity && new Plaintext(answer.entity) };
+    },
+    async seal(entity, cipher) {
+      const lane = leastBusy();
+      const session = nextSession++;
+      const copy = new Uint8Array(entity.expose());
+      const { contentType } = await ask({ kind: 'seal', session, entity: copy, cipher }, lane);
+      const { generation } = lane;
+      const here = (job: string): Lane => {
+        if (lane.generation !== generation) throw workerFault('worker-died', { job, cause: 'restarted' });
+        return lane;
+      };
+      return {
+        contentType,
+        address: async (recipients) => ask({ kind: 'address', session, recipients }, here('address')),
+        lines: async (phase) => {
+          const lines = await ask({ kind: 'lines', session, phase }, here('lines'));
+          return sealedElsewhere(lines);
+        },
+        end: async () => {
+          if (lane.generation === generation)
+            await ask({ kind: 'end', session }, lane).catch(() => undefined);
+        },
+      };
+    },
+    async sign(entity, signer, { boundary, at }) {
+      return Buffer.from(await ask({ kind: 'sign', entity, signer, boundary, at }, null));
+    },
+    async close() {
+      closed = true;
+      const closing = (task: Task) => workerFault('worker-closed', { job: task.job.kind });
+      for (const task of shared.splice(0)) task.reject(closing(task));
+      const ended = lanes.map((lane) => lane.worker?.terminate());
+      for (const lane of lanes) if (lane.current) stop(lane, closing(lane.current.task));
+      await Promise.all(ended);
+    },
+  };
+}
+
+/** The copy of an entity to seal is moved, not copied once more: the worker overwrites it (RULES 21). */
+function movable(job: Job): ArrayBuffer[] {
+  return job.kind === 'seal' && job.entity.buffer instanceof ArrayBuffer ? [job.entity.buffer] : [];
+}
+
+/** Buffers arrive as plain Uint8Arrays. */
+function withBuffers(answer: OpenAnswer): OpenAnswer {
+  const { signature, needs } = answer;
+  return {
+    ...answer,
+    needs: needs.map(copyOfId),
+    signature: signature && {
+      ...signature,
+      preference: signature.preference && copyOfId(signature.preference),
+    },
+  };
+}

@@ -1,0 +1,70 @@
+import { notSent, type Outcome } from './outcome.ts';
+
+/** One message for one recipient. */
+export interface Copy {
+  /** '' is the null sender. */
+  readonly from: string;
+  readonly to: string;
+  /** The first octets of the message; CRLF line ends. */
+  readonly head: Buffer;
+  /** The rest, which other copies share; CRLF line ends, ends with CRLF. Never changed or copied here. */
+  readonly body: Buffer;
+  /** The message may have non-ASCII header fields (RFC 6531). */
+  readonly smtpUtf8: boolean;
+  /** The message may have 8-bit lines (RFC 6152). */
+  readonly body8bit: boolean;
+  /** The author asked for REQUIRETLS (RFC 8689). */
+  readonly requireTls: boolean;
+}
+
+/** What the relay announced in its reply to EHLO or LHLO, over the connection as it is now. */
+export interface Capabilities {
+  /** Largest message in octets; null if no limit was announced. */
+  readonly size: number | null;
+  readonly eightBitMime: boolean;
+  readonly smtpUtf8: boolean;
+  readonly requireTls: boolean;
+  /** TLS with a certificate that was verified for the relay's name. */
+  readonly verifiedTls: boolean;
+}
+
+/** Reads the lines of an EHLO reply after the first, e.g. `SIZE 1000` (RFC 5321 4.1.1.1; RFC 1870 4: 0 is no limit). */
+export function capabilitiesOf(ehloLines: readonly string[], verifiedTls: boolean): Capabilities {
+  const words = ehloLines.map((line) => line.toUpperCase().split(/\s+/));
+  const has = (keyword: string): boolean => words.some((line) => line[0] === keyword);
+  const size = Number(words.find((line) => line[0] === 'SIZE')?.[1] ?? 0);
+  return {
+    size: Number.isSafeInteger(size) && size > 0 ? size : null,
+    eightBitMime: has('8BITMIME'),
+    smtpUtf8: has('SMTPUTF8'),
+    requireTls: has('REQUIRETLS'),
+    verifiedTls,
+  };
+}
+
+const isAscii = (octets: Buffer): boolean => octets.every((octet) => octet < 0x80);
+
+/** Whether the transaction needs the SMTPUTF8 parameter: a flag alone is no reason to refuse an all-ASCII copy. */
+function needsSmtpUtf8(copy: Copy): boolean {
+  return !/^[\x20-\x7e]*$/.test(copy.from + copy.to) || (copy.smtpUtf8 && !isAscii(copy.head));
+}
+
+/** Why this copy must not be offered to a relay with these capabilities, or null. */
+export function misfit(copy: Copy, relay: Capabilities): Outcome | null {
+  const octets = copy.head.length + copy.body.length;
+  // RFC 1870 6.1
+  if (relay.size !== null && octets > relay.size)
+    return notSent('refused', '5.3.4', `the copy has ${octets} octets, the relay takes ${relay.size}`);
+  // RFC 6531 3.4, codes of 4.4.
+  if (!relay.smtpUtf8 && needsSmtpUtf8(copy))
+    return notSent('refused', '5.6.7', 'the copy needs SMTPUTF8, which the relay does not offer');
+  // RFC 6152 3: convert or return; converting would break signatures.
+  if (!relay.eightBitMime && copy.body8bit)
+    return notSent('refused', '5.6.3', 'the copy has 8-bit lines, and the relay does not offer 8BITMIME');
+  // RFC 8689 4.2.1 and 5: TLS, its certificate verified, and a server that promises to go on like that.
+  if (copy.requireTls && !relay.verifiedTls)
+    return notSent('refused', '5.7.10', 'the author requires TLS, and there is no verified TLS to the relay');
+  if (copy.requireTls && !relay.requireTls)
+    return notSent('refused', '5.7.30', 'the author requires TLS, and the relay does not offer REQUIRETLS');
+  return null;
+}

@@ -1,0 +1,124 @@
+import { connect, type Socket } from 'node:net';
+import SMTPConnection from 'nodemailer/lib/smtp-connection';
+import { type Outcome, outcomeOf, type RelayError } from './outcome.ts';
+import { closeOf, gone, Relay } from './relay.ts';
+
+/** Where copies go. */
+export interface RelayTarget {
+  /** Also the name that the certificate must have. */
+  readonly host: string;
+  readonly port: number;
+  /** A unix socket instead of host and port. */
+  readonly socketPath?: string;
+  readonly lmtp: boolean;
+  /** `opportunistic`: STARTTLS if offered, whatever the certificate; `required`: STARTTLS and a verified name. */
+  readonly tls: 'none' | 'opportunistic' | 'required';
+  /** PEM certificates that may vouch for the relay; default the system's. */
+  readonly ca?: string | Buffer;
+  readonly auth?: { readonly user: string; readonly pass: string };
+  /** Connections at a time. */
+  readonly connections: number;
+  /** Our name in EHLO. */
+  readonly hostname: string;
+  /** Longest silence in ms: while connecting, before the greeting, and between octets later. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * Connects, says EHLO or LHLO, does STARTTLS (RFC 3207) and AUTH as the target demands. Never rejects: gives a relay
+ * to send through, or the outcome (deferred, relay down) of every copy that waits for one. `signal` gives it up.
+ */
+export async function openRelay(target: RelayTarget, signal: AbortSignal): Promise<Relay | Outcome> {
+  let opened = await handshake(target, target.tls, signal);
+  // RFC 7435: opportunistic means that broken TLS is no worse than none, unless a password is at stake.
+  const retry = target.tls === 'opportunistic' && target.auth === undefined && !signal.aborted;
+  if (!(opened instanceof Relay) && opened.code === 'ETLS' && retry)
+    opened = await handshake(target, 'none', signal);
+  return opened instanceof Relay ? opened : outcomeOf(opened, 'setup');
+}
+
+/** Resolves with what `work` hands to its callback: an error, or null when it went well. */
+type Step = (work: (done: (error?: RelayError | null) => void) => void) => Promise<RelayError | null>;
+
+async function handshake(
+  target: RelayTarget,
+  tls: RelayTarget['tls'],
+  signal: AbortSignal,
+): Promise<Relay | RelayError> {
+  const { socketPath: path, host, port, timeoutMs } = target;
+  // Not nodemailer's own dialling: it asks DNS servers directly and does not know unix sockets.
+  const socket = connect(path === undefined ? { host, port } : { path });
+  const abort = (): unknown => socket.destroy();
+  signal.addEventListener('abort', abort);
+  try {
+    const error = await dialled(socket, timeoutMs);
+    if (error !== null) return error;
+    const connection = new SMTPConnection({
+      connection: socket,
+      host,
+      port,
+      name: target.hostname,
+      lmtp: target.lmtp,
+      ignoreTLS: tls === 'none',
+      requireTLS: tls === 'required',
+      opportunisticTLS: tls === 'opportunistic',
+      tls: { rejectUnauthorized: tls === 'required', minVersion: 'TLSv1.2', ca: target.ca },
+      connectionTimeout: timeoutMs,
+      greetingTimeout: timeoutMs,
+      socketTimeout: timeoutMs,
+      socketCloseTimeout: 0,
+      logger: false,
+    });
+    const failed = new Promise<RelayError>((resolve) => {
+      // The listener stays for good: an 'error' event without one would end the process.
+      connection.on('error', resolve);
+      void closeOf(socket).then(() => resolve(gone));
+    });
+    const step: Step = (work) =>
+      Promise.race([failed, new Promise<RelayError | null>((resolve) => work((e) => resolve(e ?? null)))]);
+
+    let failure = await step((done) => connection.connect(done));
+    if (failure === null && target.auth !== undefined)
+      failure = await login(connection, target.auth, tls, step);
+    if (failure === null) return new Relay(connection, socket, tls === 'required');
+    connection.close();
+    socket.destroy();
+    if (connection.upgrading !== true) return failure;
+    return { code: 'ETLS', command: 'STARTTLS', message: `TLS with the relay failed: ${failure.message}` };
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+/** Null when the socket has connected. */
+function dialled(socket: Socket, timeoutMs: number): Promise<RelayError | null> {
+  return new Promise((resolve) => {
+    const failed = (message: string): void => resolve({ code: 'ESOCKET', command: 'CONN', message });
+    const timer = setTimeout(() => {
+      socket.destroy();
+      failed('no connection in time');
+    }, timeoutMs);
+    socket.once('connect', () => resolve(null));
+    // Stays for good, so that a late error of a socket that nobody waits for does not end the process.
+    socket.on('error', (error) => failed(error.message || 'cannot connect'));
+    socket.once('close', () => failed('given up'));
+    socket.once('connect', () => clearTimeout(timer));
+    socket.once('close', () => clearTimeout(timer));
+  });
+}
+
+async function login(
+  connection: SMTPConnection,
+  { user, pass }: { readonly user: string; readonly pass: string },
+  tls: RelayTarget['tls'],
+  step: Step,
+): Promise<RelayError | null> {
+  // Anybody between us and the relay can take an opportunistic STARTTLS away to read the password.
+  if (tls !== 'none' && !connection.secure)
+    return {
+      code: 'EAUTH',
+      command: 'AUTH',
+      message: 'the relay offers no TLS, and the password is not sent in clear',
+    };
+  return step((done) => connection.login({ user, pass }, done));
+}

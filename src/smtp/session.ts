@@ -1,0 +1,94 @@
+import type { Socket } from 'node:net';
+import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
+import { SMTPConnection, type SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js';
+import { answers, hasEnhancedCode } from './replies.ts';
+
+/** One client. Differs from smtp-server's in the enhanced codes and in what happens while we close. */
+class Session extends SMTPConnection {
+  readonly #server: IntakeServer;
+
+  constructor(server: IntakeServer, socket: Socket, options?: SMTPConnectionOptions | null) {
+    super(server, socket, options);
+    this.#server = server;
+  }
+
+  /** smtp-server derives an enhanced code from the reply code; a text that brings its own keeps that one only. */
+  override send(code: number, data?: string | string[] | null, context?: string | false): void {
+    super.send(code, data, typeof data === 'string' && hasEnhancedCode(data) ? false : context);
+  }
+
+  override _onCommand(command: Buffer, callback?: () => void): void {
+    if (this.#server.closing && !this.inTransaction) this.sayGoodbye();
+    else super._onCommand(command, callback);
+  }
+
+  override _onClose(): void {
+    super._onClose();
+    this.#server.forget(this);
+  }
+
+  /** Between the 250 to MAIL and the reply to the final dot. The session has no envelope before the greeting. */
+  get inTransaction(): boolean {
+    return (this.session.envelope?.mailFrom ?? false) !== false;
+  }
+
+  /** RFC 5321 3.8: a server that must stop says 421, also unasked, and closes. */
+  sayGoodbye(): void {
+    this.send(answers.closing.code, answers.closing.text);
+  }
+
+  drop(): void {
+    this._socket.destroy();
+  }
+}
+
+/** smtp-server with our sessions and an end that lets open transactions finish. */
+export class IntakeServer extends SMTPServer {
+  closing = false;
+  readonly #sessions = new Set<Session>();
+  #whenEmpty: () => void = () => {};
+
+  constructor(options: SMTPServerOptions) {
+    super(options);
+    // Errors of one client (reset, failed handshake) end its session; nobody else need know.
+    this.on('error', () => {});
+  }
+
+  /** Overridden only to make a `Session`; the lines are smtp-server's. */
+  override connect(socket: Socket, options?: SMTPConnectionOptions | null): void {
+    const session = new Session(this, socket, options);
+    this.#sessions.add(session);
+    this.connections.add(session);
+    session.on('error', (error) => this.emit('error', error));
+    session.init();
+  }
+
+  forget(session: Session): void {
+    this.#sessions.delete(session);
+    if (this.#sessions.size === 0) this.#whenEmpty();
+  }
+
+  /** Says 421 to every client that is not in a transaction; called again when one has ended. */
+  dismissIdle(): void {
+    for (const session of this.#sessions) if (!session.inTransaction) session.sayGoodbye();
+  }
+
+  /**
+   * Ends the service: idle clients and new ones get 421, open transactions may finish within `graceMs`, then every
+   * connection is cut. Resolves when no socket is left.
+   */
+  async shutDown(graceMs: number): Promise<void> {
+    this.closing = true;
+    this.dismissIdle();
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#whenEmpty = resolve;
+      if (this.#sessions.size === 0) resolve();
+      else timer = setTimeout(resolve, graceMs);
+    });
+    clearTimeout(timer);
+    const closed = new Promise<void>((resolve) => this.close(() => resolve()));
+    for (const session of this.#sessions) session.drop();
+    await closed;
+  }
+}

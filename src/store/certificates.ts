@@ -1,0 +1,189 @@
+import type { Selectable } from 'kysely';
+import { chunksOf } from './chunks.ts';
+import type { Queries } from './database.ts';
+import type { CertificatesTable, Purpose } from './schema.ts';
+
+export interface CertificateRow
+  extends Readonly<Omit<Selectable<CertificatesTable>, 'addresses' | 'maySign' | 'mayEncrypt'>> {
+  /** Canonical addresses that the certificate names. */
+  readonly addresses: readonly string[];
+  readonly maySign: boolean;
+  readonly mayEncrypt: boolean;
+}
+
+const certificateOf = (row: Selectable<CertificatesTable>): CertificateRow => ({
+  ...row,
+  addresses: JSON.parse(row.addresses),
+  maySign: row.maySign === 1,
+  mayEncrypt: row.mayEncrypt === 1,
+});
+
+/**
+ * Keeps a certificate; true if it was not known. Of a known one only the newest `signingTime` is taken over: where it
+ * came from first, and what an owner decided about it, stay.
+ */
+export async function upsertCertificate(tx: Queries, row: CertificateRow): Promise<boolean> {
+  const result = await tx
+    .insertInto('certificates')
+    .values({
+      ...row,
+      addresses: JSON.stringify(row.addresses),
+      maySign: row.maySign ? 1 : 0,
+      mayEncrypt: row.mayEncrypt ? 1 : 0,
+    })
+    .onConflict((c) => c.column('sha256').doNothing())
+    .executeTakeFirst();
+  if (result.numInsertedOrUpdatedRows !== 0n) return true;
+  const { signingTime } = row;
+  if (signingTime !== null) {
+    await tx
+      .updateTable('certificates')
+      .set({ signingTime })
+      .where('sha256', '=', row.sha256)
+      .where((e) => e.or([e('signingTime', 'is', null), e('signingTime', '<', signingTime)]))
+      .execute();
+  }
+  return false;
+}
+
+/** The certificate with this SHA-256 (lower-case hex), or null. */
+export async function findCertificate(q: Queries, sha256: string): Promise<CertificateRow | null> {
+  const row = await q.selectFrom('certificates').selectAll().where('sha256', '=', sha256).executeTakeFirst();
+  return row ? certificateOf(row) : null;
+}
+
+/** Marks a certificate as refused (by hand, revoked), or as good again. */
+export async function setCertificateState(
+  q: Queries,
+  sha256: string,
+  state: CertificateRow['state'],
+): Promise<void> {
+  await q.updateTable('certificates').set({ state }).where('sha256', '=', sha256).execute();
+}
+
+/** All certificates, by SHA-256, after the one given; for `cert list` and the directory's mirror. */
+export async function certificatesAfter(
+  q: Queries,
+  after: string | null,
+  limit: number,
+): Promise<CertificateRow[]> {
+  const rows = await q
+    .selectFrom('certificates')
+    .selectAll()
+    .where('sha256', '>', after ?? '')
+    .orderBy('sha256')
+    .limit(limit)
+    .execute();
+  return rows.map(certificateOf);
+}
+
+/** The certificate that the address uses for this purpose, or null. Its validity is for the caller to judge. */
+export async function inUse(q: Queries, address: string, purpose: Purpose): Promise<CertificateRow | null> {
+  return (await inUseMany(q, [address], purpose)).get(address) ?? null;
+}
+
+/** The same for many addresses; those without a certificate are not in the map. */
+export async function inUseMany(
+  q: Queries,
+  addresses: readonly string[],
+  purpose: Purpose,
+): Promise<Map<string, CertificateRow>> {
+  const found = new Map<string, CertificateRow>();
+  for (const chunk of chunksOf(addresses)) {
+    const rows = await q
+      .selectFrom('bindings as b')
+      .innerJoin('certificates as c', 'c.sha256', 'b.sha256')
+      .selectAll('c')
+      .select('b.address as boundTo')
+      .where('b.address', 'in', chunk)
+      .where('b.purpose', '=', purpose)
+      .where('b.state', '=', 'in-use')
+      .where('c.state', '=', 'good')
+      .execute();
+    for (const { boundTo, ...row } of rows) found.set(boundTo, certificateOf(row));
+  }
+  return found;
+}
+
+/** How a SignerInfo names its certificate (RFC 5652 5.3): issuer and serial number, or subject key identifier. */
+export type SignerQuery =
+  | { readonly kind: 'issuer-serial'; readonly issuerDer: Buffer; readonly serialDer: Buffer }
+  | { readonly kind: 'key-id'; readonly keyId: Buffer };
+
+/** Good certificates that a SignerInfo may mean: at most 20 (RULES 7), for issuer and serial number can be forged. */
+export async function signersBy(q: Queries, id: SignerQuery): Promise<CertificateRow[]> {
+  const all = q
+    .selectFrom('certificates')
+    .selectAll()
+    .where('state', '=', 'good')
+    .orderBy('firstSeen')
+    .limit(20);
+  const matching =
+    id.kind === 'key-id'
+      ? all.where('subjectKeyId', '=', id.keyId)
+      : all.where('serialDer', '=', id.serialDer).where('issuerDer', '=', id.issuerDer);
+  return (await matching.execute()).map(certificateOf);
+}
+
+/** Good certificates of this subject (as `Certificate.subject` renders it), at most 20: for the path above a member's. */
+export async function certificatesNamed(q: Queries, subject: string): Promise<CertificateRow[]> {
+  const rows = await q
+    .selectFrom('certificates')
+    .selectAll()
+    .where('subject', '=', subject)
+    .where('state', '=', 'good')
+    .orderBy('notAfter', 'desc')
+    .limit(20)
+    .execute();
+  return rows.map(certificateOf);
+}
+
+/** Keeps what a public key's holder can read, unless something signed later, or at the same time, is known. */
+export async function saveCapabilities(
+  tx: Queries,
+  d: { spkiSha256: string; signingTime: number; der: Buffer },
+): Promise<void> {
+  await tx
+    .insertInto('capabilities')
+    .values(d)
+    .onConflict((c) =>
+      c
+        .column('spkiSha256')
+        .doUpdateSet({ signingTime: d.signingTime, der: d.der })
+        .where('capabilities.signingTime', '<', d.signingTime),
+    )
+    .execute();
+}
+
+/** SMIMECapabilities as a key's holder signed them last (RFC 8551 2.5.2). */
+export interface SignedCapabilities {
+  readonly der: Buffer;
+  readonly signingTime: number;
+}
+
+/** The capabilities last signed by this key, or null. */
+export async function capabilitiesOf(q: Queries, spkiSha256: string): Promise<SignedCapabilities | null> {
+  return (await capabilitiesOfMany(q, [spkiSha256])).get(spkiSha256) ?? null;
+}
+
+/** The same for many keys; those that never signed any are not in the map. */
+export async function capabilitiesOfMany(
+  q: Queries,
+  spkiSha256s: readonly string[],
+): Promise<Map<string, SignedCapabilities>> {
+  const found = new Map<string, SignedCapabilities>();
+  for (const chunk of chunksOf([...new Set(spkiSha256s)])) {
+    const rows = await q.selectFrom('capabilities').selectAll().where('spkiSha256', 'in', chunk).execute();
+    for (const { spkiSha256, der, signingTime } of rows) found.set(spkiSha256, { der, signingTime });
+  }
+  return found;
+}
+
+/** Notes that a certificate now has another source: an owner pinned one that was harvested before. */
+export async function setCertificateSource(
+  q: Queries,
+  sha256: string,
+  source: CertificateRow['source'],
+): Promise<void> {
+  await q.updateTable('certificates').set({ source }).where('sha256', '=', sha256).execute();
+}

@@ -1,0 +1,196 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type SQLite from 'better-sqlite3';
+import {
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  type QueryResult,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from 'kysely';
+import { storeFault } from './faults.ts';
+
+/** The result code of a failed SQLite call (`SQLITE_BUSY`, `SQLITE_FULL`, …), or null for any other error. */
+export function sqliteCodeOf(error: unknown): string | null {
+  if (!(error instanceof Error) || !('code' in error)) return null;
+  return typeof error.code === 'string' && error.code.startsWith('SQLITE_') ? error.code : null;
+}
+
+/**
+ * Runs `attempt` until no other process holds the lock it needs: 5 ms, then twice that, at most 100 ms between
+ * two tries. After `patienceMs` in all it throws the Fault 'database-busy'. SQLite's own busy_timeout sleeps
+ * inside the call and stops every socket of the daemon meanwhile; waiting belongs here.
+ */
+export async function patiently<T>(
+  attempt: () => T,
+  d: { path: string; patienceMs: number; wait?: (ms: number) => Promise<void> },
+): Promise<T> {
+  const wait = d.wait ?? (async (ms: number) => void (await pause(ms)));
+  let waited = 0;
+  for (let delay = 5; ; delay = Math.min(2 * delay, 100)) {
+    try {
+      return attempt();
+    } catch (error) {
+      if (!sqliteCodeOf(error)?.startsWith('SQLITE_BUSY')) throw error;
+      if (waited >= d.patienceMs) {
+        throw storeFault(
+          'database-busy',
+          { path: d.path, seconds: Math.round(waited / 1000) },
+          { cause: error },
+        );
+      }
+    }
+    await wait(delay);
+    waited += delay;
+  }
+}
+
+/** Lets one at a time through, in the order of asking. */
+class Mutex {
+  #held = false;
+  readonly #waiting: (() => void)[] = [];
+
+  async lock(): Promise<void> {
+    if (this.#held) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#held = true;
+  }
+
+  unlock(): void {
+    const next = this.#waiting.shift();
+    // `#held` stays true while the turn passes on: whoever asks in between goes to the end of the queue.
+    if (next) next();
+    else this.#held = false;
+  }
+}
+
+/** Compiled statements kept; chunked inserts make a few texts of different length each. */
+const statementsKept = 300;
+
+class Connection implements DatabaseConnection {
+  readonly #handle: SQLite.Database;
+  readonly #patienceMs: number;
+  readonly #statements = new Map<string, SQLite.Statement<unknown[]>>();
+  readonly mutex = new Mutex();
+
+  constructor(handle: SQLite.Database, patienceMs: number) {
+    this.#handle = handle;
+    this.#patienceMs = patienceMs;
+  }
+
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    return this.#run(() => {
+      const statement = this.#prepare(query.sql);
+      if (statement.reader) return { rows: statement.all(...query.parameters) as R[] };
+      const { changes, lastInsertRowid } = statement.run(...query.parameters);
+      return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
+    });
+  }
+
+  streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+    // An open cursor would keep the only connection for as long as its reader likes: page with LIMIT instead.
+    throw new TypeError('streaming is not offered: read in chunks');
+  }
+
+  /** BEGIN IMMEDIATE, COMMIT or ROLLBACK. */
+  async control(sql: string): Promise<void> {
+    await this.#run(() => void this.#prepare(sql).run());
+  }
+
+  /** SQLite rolls back by itself after some errors (SQLITE_FULL); a second ROLLBACK would hide the first error. */
+  async rollback(): Promise<void> {
+    if (this.#handle.inTransaction) await this.control('rollback');
+  }
+
+  get open(): boolean {
+    return this.#handle.open;
+  }
+
+  get path(): string {
+    return this.#handle.name;
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#handle.close();
+  }
+
+  #prepare(sql: string): SQLite.Statement<unknown[]> {
+    const known = this.#statements.get(sql);
+    if (known) return known;
+    const statement = this.#handle.prepare<unknown[]>(sql);
+    if (this.#statements.size >= statementsKept) {
+      const oldest = this.#statements.keys().next().value;
+      if (oldest !== undefined) this.#statements.delete(oldest);
+    }
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+
+  async #run<T>(attempt: () => T): Promise<T> {
+    try {
+      return await patiently(attempt, {
+        path: this.path,
+        patienceMs: this.#patienceMs,
+        wait: (ms) => this.#wait(ms),
+      });
+    } catch (error) {
+      const code = sqliteCodeOf(error);
+      if (code === 'SQLITE_FULL') throw storeFault('database-full', { path: this.path }, { cause: error });
+      if (code?.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB') {
+        throw storeFault('database-corrupt', { path: this.path, words: code }, { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  /** While another process writes, our own readers need not wait: WAL lets them read on. */
+  async #wait(ms: number): Promise<void> {
+    if (this.#handle.inTransaction) return void (await pause(ms));
+    this.mutex.unlock();
+    await pause(ms);
+    await this.mutex.lock();
+  }
+}
+
+/**
+ * Kysely's view of one better-sqlite3 handle. It differs from Kysely's own SQLite dialect in three ways:
+ * transactions begin IMMEDIATE (a deferred one that reads first fails with SQLITE_BUSY_SNAPSHOT once another
+ * process has written), a lock held elsewhere is waited for without stopping the event loop, and statements stay
+ * compiled. `guard` is asked before a query takes the connection and may throw. `close` waits for the open
+ * transaction; queries that come later get the Fault 'database-closed'.
+ */
+export function sqliteDialect(
+  handle: SQLite.Database,
+  d: { patienceMs: number; guard: () => void },
+): { dialect: Dialect; close: () => Promise<void> } {
+  const connection = new Connection(handle, d.patienceMs);
+  const close = async () => {
+    await connection.mutex.lock();
+    connection.close();
+    connection.mutex.unlock();
+  };
+  const driver: Driver = {
+    init: async () => undefined,
+    acquireConnection: async () => {
+      d.guard();
+      await connection.mutex.lock();
+      if (connection.open) return connection;
+      connection.mutex.unlock();
+      throw storeFault('database-closed', { path: connection.path });
+    },
+    releaseConnection: async () => connection.mutex.unlock(),
+    beginTransaction: () => connection.control('begin immediate'),
+    commitTransaction: () => connection.control('commit'),
+    rollbackTransaction: () => connection.rollback(),
+    destroy: close,
+  };
+  const dialect: Dialect = {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => driver,
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  };
+  return { dialect, close };
+}

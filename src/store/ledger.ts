@@ -1,0 +1,88 @@
+import type { Selectable } from 'kysely';
+import { chunksOf } from './chunks.ts';
+import { type Queries, requireTransaction } from './database.ts';
+import { writeMeta } from './meta.ts';
+import type { JsonObject, LedgerTable } from './schema.ts';
+
+/** What happened, to whom, why. Holds no text of an encrypted post (RULES 14) and is never changed. */
+export interface LedgerEntry {
+  readonly at: number;
+  /** Spool id. */
+  readonly messageId?: string | null;
+  readonly postingId?: number | null;
+  /** The list's address: entries outlive the row of the list. */
+  readonly list?: string | null;
+  readonly member?: string | null;
+  readonly event: string;
+  readonly reason?: string | null;
+  /** One sentence. */
+  readonly detail?: string | null;
+  readonly data?: JsonObject | null;
+}
+
+export type LedgerRow = Readonly<Required<LedgerEntry>> & { readonly id: number };
+
+const lineOf = (row: Selectable<LedgerTable>): LedgerRow => ({
+  ...row,
+  data: row.data === null ? null : JSON.parse(row.data),
+});
+
+/** Adds to the ledger; in the transaction of the change that it tells of. */
+export async function record(tx: Queries, entries: LedgerEntry | readonly LedgerEntry[]): Promise<void> {
+  const all: readonly LedgerEntry[] = 'event' in entries ? [entries] : entries;
+  for (const chunk of chunksOf(all)) {
+    const values = chunk.map((entry) => ({
+      at: entry.at,
+      messageId: entry.messageId ?? null,
+      postingId: entry.postingId ?? null,
+      list: entry.list ?? null,
+      member: entry.member ?? null,
+      event: entry.event,
+      reason: entry.reason ?? null,
+      detail: entry.detail ?? null,
+      data: entry.data ? JSON.stringify(entry.data) : null,
+    }));
+    await tx.insertInto('ledger').values(values).execute();
+  }
+}
+
+/** All entries about one message (spool id), in the order they were written. */
+export async function ledgerOf(q: Queries, messageId: string): Promise<LedgerRow[]> {
+  const rows = await q
+    .selectFrom('ledger')
+    .selectAll()
+    .where('messageId', '=', messageId)
+    .orderBy('id')
+    .execute();
+  return rows.map(lineOf);
+}
+
+/** A list's entries with `from` ≤ at < `to`, oldest first; of some events only if given. */
+export async function ledgerOfList(
+  q: Queries,
+  d: { list: string; from: number; to: number; events?: readonly string[]; limit: number },
+): Promise<LedgerRow[]> {
+  let query = q
+    .selectFrom('ledger')
+    .selectAll()
+    .where('list', '=', d.list)
+    .where('at', '>=', d.from)
+    .where('at', '<', d.to)
+    .orderBy('at')
+    .orderBy('id')
+    .limit(d.limit);
+  if (d.events) query = query.where('event', 'in', d.events);
+  return (await query.execute()).map(lineOf);
+}
+
+/**
+ * Housekeeping by age: deletes up to `limit` entries older than `before` and gives their number. The limit of age is
+ * kept in meta, and the table's trigger refuses any deletion above it. Fault: 'transaction-required'.
+ */
+export async function forgetLedger(tx: Queries, d: { before: number; limit: number }): Promise<number> {
+  requireTransaction(tx, 'forgetLedger');
+  await writeMeta(tx, 'ledger.keep-from', String(d.before));
+  const old = tx.selectFrom('ledger').select('id').where('at', '<', d.before).orderBy('at').limit(d.limit);
+  const result = await tx.deleteFrom('ledger').where('id', 'in', old).executeTakeFirst();
+  return Number(result.numDeletedRows);
+}

@@ -1,0 +1,75 @@
+import type { Queries } from './database.ts';
+
+/**
+ * Whether a member is to get a notice of this kind now: the first time, and then when the last is at least `everyMs`
+ * old (Infinity: once). If so it is counted as sent, in the same statement: two who ask get one yes.
+ */
+export async function noticeDue(
+  tx: Queries,
+  d: { listId: number; member: string; kind: string; now: number; everyMs: number },
+): Promise<boolean> {
+  const row = await tx
+    .insertInto('notices')
+    .values({ listId: d.listId, member: d.member, kind: d.kind, lastAt: d.now, count: 1 })
+    .onConflict((c) =>
+      c
+        .columns(['listId', 'member', 'kind'])
+        .doUpdateSet((e) => ({ lastAt: d.now, count: e('notices.count', '+', 1) }))
+        .where('notices.lastAt', '<=', d.now - d.everyMs),
+    )
+    .returning('count')
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
+/** Whether `noticeDue` would say yes now; counts nothing. For what is costly to prepare: ask again when it is sent. */
+export async function noticeIsDue(
+  q: Queries,
+  d: { listId: number; member: string; kind: string; now: number; everyMs: number },
+): Promise<boolean> {
+  const row = await q
+    .selectFrom('notices')
+    .select('lastAt')
+    .where('listId', '=', d.listId)
+    .where('member', '=', d.member)
+    .where('kind', '=', d.kind)
+    .executeTakeFirst();
+  return row === undefined || row.lastAt <= d.now - d.everyMs;
+}
+
+/** Makes the next notice of this kind due again: what it told of is over (a certificate came). */
+export async function forgetNotice(
+  tx: Queries,
+  d: { listId: number; member: string; kind: string },
+): Promise<void> {
+  await tx
+    .deleteFrom('notices')
+    .where('listId', '=', d.listId)
+    .where('member', '=', d.member)
+    .where('kind', '=', d.kind)
+    .execute();
+}
+
+/** The same for an answer to an address that may be no member's (RULES 20). */
+export async function replyDue(
+  tx: Queries,
+  d: { address: string; kind: string; now: number; everyMs: number },
+): Promise<boolean> {
+  const row = await tx
+    .insertInto('replies')
+    .values({ address: d.address, kind: d.kind, lastAt: d.now, count: 1 })
+    .onConflict((c) =>
+      c
+        .columns(['address', 'kind'])
+        .doUpdateSet((e) => ({ lastAt: d.now, count: e('replies.count', '+', 1) }))
+        .where('replies.lastAt', '<=', d.now - d.everyMs),
+    )
+    .returning('count')
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
+/** Forgets answers last sent before `before`: strangers' addresses are not kept longer than the rate limit needs. */
+export async function forgetReplies(q: Queries, before: number): Promise<void> {
+  await q.deleteFrom('replies').where('lastAt', '<', before).execute();
+}

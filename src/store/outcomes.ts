@@ -1,0 +1,247 @@
+import { chunksOf } from './chunks.ts';
+import { type Queries, requireTransaction } from './database.ts';
+import { record } from './ledger.ts';
+import type { DeliveryRow, FinalDeliveryState } from './schema.ts';
+
+// How deliveries change state after they were claimed. Each function writes the rows and their ledger entries
+// through the same `tx`, so that a row never says something that the ledger does not know.
+
+/** What an attempt learnt and the row keeps; what is left out stays as it is. */
+export interface AttemptDetails {
+  readonly certificate?: string | null;
+  readonly cipher?: string | null;
+  readonly keyTransport?: string | null;
+  /** The relay's words. */
+  readonly reply?: string | null;
+}
+
+export interface Outcome extends AttemptDetails {
+  readonly id: number;
+  readonly state: FinalDeliveryState;
+  readonly reason: string | null;
+  readonly detail: string | null;
+}
+
+export interface Deferral extends AttemptDetails {
+  readonly id: number;
+  readonly reason: string;
+  readonly detail: string | null;
+  readonly nextAt: number;
+}
+
+export interface Hold extends AttemptDetails {
+  readonly id: number;
+  readonly reason: string;
+  readonly detail: string | null;
+  /** When the hold ends. */
+  readonly expiresAt: number;
+  /** When the member was told, if he is told in this transaction. */
+  readonly notifiedAt?: number;
+}
+
+/**
+ * Ends deliveries, each with a ledger entry; gives the number of rows ended. A row that is final already stays as it
+ * is and adds nothing to the ledger; one whose lease was lost meanwhile is still ended: what the relay took is taken.
+ * Fault: 'transaction-required'.
+ */
+export async function finish(tx: Queries, outcomes: readonly Outcome[], at: number): Promise<number> {
+  requireTransaction(tx, 'finish');
+  const changed: number[] = [];
+  for (const { id, ...set } of outcomes) {
+    const result = await tx
+      .updateTable('deliveries')
+      .set({ ...set, lease: null, finishedAt: at })
+      .where('id', '=', id)
+      .where('finishedAt', 'is', null)
+      .executeTakeFirst();
+    if (result.numUpdatedRows > 0n) changed.push(id);
+  }
+  await recordDeliveries(tx, changed, at);
+  return changed.length;
+}
+
+/**
+ * Puts claimed rows off until `nextAt`. The ledger tells the first deferral and every new reason, not each try of a
+ * relay that says the same for hours. Fault: 'transaction-required'.
+ */
+export async function defer(tx: Queries, deferrals: readonly Deferral[], at: number): Promise<void> {
+  requireTransaction(tx, 'defer');
+  const before = await rowsById(
+    tx,
+    deferrals.map((d) => d.id),
+  );
+  const told: number[] = [];
+  for (const { id, ...set } of deferrals) {
+    const result = await tx
+      .updateTable('deliveries')
+      .set({ ...set, state: 'deferred', lease: null })
+      .where('id', '=', id)
+      .where('state', '=', 'in-flight')
+      .executeTakeFirst();
+    const row = before.get(id);
+    const news = row?.reason !== set.reason || row.detail !== set.detail;
+    if (result.numUpdatedRows > 0n && news) told.push(id);
+  }
+  await recordDeliveries(tx, told, at);
+}
+
+/** Makes claimed rows wait for something named. Fault: 'transaction-required'. */
+export async function hold(tx: Queries, holds: readonly Hold[], at: number): Promise<void> {
+  requireTransaction(tx, 'hold');
+  const changed: number[] = [];
+  for (const { id, ...set } of holds) {
+    const result = await tx
+      .updateTable('deliveries')
+      .set({ ...set, state: 'held', lease: null, nextAt: at })
+      .where('id', '=', id)
+      .where('state', '=', 'in-flight')
+      .executeTakeFirst();
+    if (result.numUpdatedRows > 0n) changed.push(id);
+  }
+  await recordDeliveries(tx, changed, at);
+}
+
+/**
+ * Lets held copies go, of one member or of all, for some reasons or for all: pending and due at once, so the oldest
+ * leave first. Gives their number. `expiresAt` starts a new lifetime. Fault: 'transaction-required'.
+ */
+export async function releaseHeld(
+  tx: Queries,
+  d: {
+    member?: string;
+    reasons?: readonly string[];
+    listId?: number;
+    now: number;
+    expiresAt?: number;
+    /** Why, in a sentence: it takes the place of what the copies waited for. */
+    why?: string;
+  },
+): Promise<number> {
+  requireTransaction(tx, 'releaseHeld');
+  let update = tx
+    .updateTable('deliveries')
+    .set({
+      state: 'pending',
+      detail: d.why ?? null,
+      nextAt: d.now,
+      ...(d.expiresAt === undefined ? {} : { expiresAt: d.expiresAt }),
+    })
+    .where('state', '=', 'held')
+    .where('finishedAt', 'is', null);
+  const { listId } = d;
+  if (d.member !== undefined) update = update.where('member', '=', d.member);
+  if (d.reasons) update = update.where('reason', 'in', d.reasons);
+  if (listId !== undefined) {
+    update = update.where('postingId', 'in', (e) =>
+      e.selectFrom('postings').select('id').where('listId', '=', listId),
+    );
+  }
+  const released = (await update.returning('id').execute()).map((row) => row.id);
+  await recordDeliveries(tx, released, d.now, 'released');
+  return released.length;
+}
+
+/**
+ * Ends what waits for a member of a list (he left, the list was closed) or for all its members. A copy in flight is
+ * left to its attempt. Gives the number. Fault: 'transaction-required'.
+ */
+export async function cancelFor(
+  tx: Queries,
+  d: { listId: number; member?: string; at: number; reason: string; detail?: string | null },
+): Promise<number> {
+  requireTransaction(tx, 'cancelFor');
+  let update = tx
+    .updateTable('deliveries')
+    .set({ state: 'cancelled', reason: d.reason, detail: d.detail ?? null, finishedAt: d.at })
+    .where('state', 'in', ['pending', 'deferred', 'held'])
+    .where('finishedAt', 'is', null)
+    .where('postingId', 'in', (e) =>
+      // Notices to him are not copies of posts: that he left is no reason to keep them from him.
+      e.selectFrom('postings').select('id').where('listId', '=', d.listId).where('kind', '!=', 'local'),
+    );
+  if (d.member !== undefined) update = update.where('member', '=', d.member);
+  const cancelled = (await update.returning('id').execute()).map((row) => row.id);
+  await recordDeliveries(tx, cancelled, d.at);
+  return cancelled.length;
+}
+
+/**
+ * Ends up to `limit` held or deferred copies whose time is over and gives their rows, as they are now. Pending ones
+ * get their one attempt however long reseal was down. Fault: 'transaction-required'.
+ */
+export async function expireDue(tx: Queries, d: { now: number; limit: number }): Promise<DeliveryRow[]> {
+  requireTransaction(tx, 'expireDue');
+  const old = tx
+    .selectFrom('deliveries')
+    .select('id')
+    .where('state', 'in', ['held', 'deferred'])
+    .where('expiresAt', '<=', d.now)
+    .orderBy('expiresAt')
+    .limit(d.limit);
+  const rows = await tx
+    .updateTable('deliveries')
+    .set({ state: 'expired', finishedAt: d.now })
+    .where('id', 'in', old)
+    .returningAll()
+    .execute();
+  await recordDeliveries(
+    tx,
+    rows.map((row) => row.id),
+    d.now,
+  );
+  return rows.sort((a, b) => a.id - b.id);
+}
+
+/** Writes one ledger entry per delivery as its row is now; `event` is its state unless given. */
+export async function recordDeliveries(
+  tx: Queries,
+  ids: readonly number[],
+  at: number,
+  event?: string,
+): Promise<void> {
+  for (const chunk of chunksOf(ids)) {
+    const rows = await tx
+      .selectFrom('deliveries as d')
+      .innerJoin('postings as p', 'p.id', 'd.postingId')
+      .innerJoin('lists as l', 'l.id', 'p.listId')
+      .select([
+        'd.postingId',
+        'd.member',
+        'd.state',
+        'd.reason',
+        'd.detail',
+        'd.attempts',
+        'd.certificate',
+        'd.cipher',
+        'd.keyTransport',
+        'd.reply',
+        'p.messageId',
+        'l.address as list',
+      ])
+      .where('d.id', 'in', chunk)
+      .orderBy('d.id')
+      .execute();
+    const entries = rows.map((row) => {
+      const { postingId, member, state, reason, detail, messageId, list, ...data } = row;
+      const known = Object.fromEntries(Object.entries(data).filter(([, value]) => value !== null));
+      return { at, messageId, postingId, list, member, event: event ?? state, reason, detail, data: known };
+    });
+    await record(tx, entries);
+  }
+}
+
+async function rowsById(
+  tx: Queries,
+  ids: readonly number[],
+): Promise<Map<number, Pick<DeliveryRow, 'reason' | 'detail'>>> {
+  const found = new Map<number, Pick<DeliveryRow, 'reason' | 'detail'>>();
+  for (const chunk of chunksOf(ids)) {
+    const rows = await tx
+      .selectFrom('deliveries')
+      .select(['id', 'reason', 'detail'])
+      .where('id', 'in', chunk)
+      .execute();
+    for (const row of rows) found.set(row.id, row);
+  }
+  return found;
+}

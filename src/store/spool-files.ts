@@ -1,0 +1,62 @@
+import { open, readdir, readFile, rename } from 'node:fs/promises';
+import { removeIfPresent, syncFolder } from '../base/files.ts';
+
+/** A file that is being written. */
+export interface NewFile {
+  /** Appends all of it. */
+  write(bytes: Buffer): Promise<void>;
+  /** fsync(2): what was written survives a power cut, once its name does. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The system calls that the spool is made of; tests put themselves between to see their order and to fail them. */
+export interface FileLayer {
+  /** Makes a file that did not exist, mode 0600. */
+  create(path: string): Promise<NewFile>;
+  rename(from: string, to: string): Promise<void>;
+  /** A file that is gone already is no error. */
+  remove(path: string): Promise<void>;
+  /** fsync(2) of a folder: renames and removals in it survive a power cut. */
+  syncFolder(path: string): Promise<void>;
+  read(path: string): Promise<Buffer>;
+  list(path: string): Promise<string[]>;
+}
+
+export const realFiles: FileLayer = {
+  create: async (path) => {
+    const handle = await open(path, 'wx', 0o600);
+    return {
+      // FileHandle.write may write a part only; writeFile goes on from the current position until all is out.
+      write: (bytes) => handle.writeFile(bytes),
+      sync: () => handle.sync(),
+      close: () => handle.close(),
+    };
+  },
+  rename,
+  remove: removeIfPresent,
+  syncFolder,
+  read: (path) => readFile(path),
+  list: (path) => readdir(path),
+};
+
+/**
+ * Shares one `sync` among all who ask before it begins: a caller's promise resolves after a sync that began after
+ * the call. While one runs, further callers wait together for the next.
+ */
+export function groupCommit(sync: () => Promise<void>): () => Promise<void> {
+  let last: Promise<void> = Promise.resolve();
+  let next: Promise<void> | null = null;
+  const begin = () => {
+    next = null;
+    return sync();
+  };
+  return () => {
+    if (next === null) {
+      // A sync that fails is its own callers' failure, not that of the group after it.
+      next = last.then(begin, begin);
+      last = next;
+    }
+    return next;
+  };
+}

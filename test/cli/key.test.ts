@@ -1,0 +1,112 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { parseCertificate } from '../../src/pki/certificate.ts';
+import { loadPrivateKey } from '../../src/pki/keys.ts';
+import { pemBlocks } from '../../src/pki/pem.ts';
+import { type CertificateOptions, type Identity, makeCa, type TestCa } from '../kit/pki.ts';
+import { makeTeam, type Root } from './kit.ts';
+
+const list = 'team@lists.example';
+let ca: TestCa;
+beforeAll(async () => {
+  ca = await makeCa();
+});
+
+const folderOf = (root: Root) => join(root.path, 'etc/lists', list);
+
+/** What the authority makes of the list's request. */
+async function issued(root: Root, options: Partial<CertificateOptions> = {}): Promise<Identity> {
+  const key = await loadPrivateKey(join(folderOf(root), 'private_key'), null);
+  return ca.issue({ name: 'Team', address: list, ...options, keyFrom: { key } as Identity });
+}
+
+describe('list create --csr and key import', () => {
+  it('makes a request with the list in it, and takes the certificate with its chain', async () => {
+    const root = await makeTeam(ca, '--csr');
+    const csr = await root.run('key', 'csr', list);
+    const [block] = pemBlocks(Buffer.from(csr.stdout));
+    expect(block?.label).toBe('CERTIFICATE REQUEST');
+    expect(block?.der.includes(Buffer.from(list))).toBe(true);
+    expect(await root.run('list', 'show', 'team', '--cert')).toMatchObject({ code: 1, stdout: '' });
+
+    const certificate = await issued(root);
+    const file = root.file('team.pem', certificate.certPem);
+    const done = await root.run('key', 'import', 'team', file, '--chain', root.file('chain.pem', ca.certPem));
+    expect(done).toMatchObject({ code: 0, stderr: '' });
+    const stored = readFileSync(join(folderOf(root), 'cert.pem'));
+    expect(pemBlocks(stored).map((one) => one.der)).toEqual([certificate.certDer, ca.certDer]);
+    expect(statSync(join(folderOf(root), 'cert.pem')).mode & 0o077).toBe(0);
+    expect((await root.run('list', 'show', 'team', '--cert')).stdout.trim()).toBe(certificate.certPem.trim());
+  });
+
+  it('keeps the certificate that it replaces, so that mail to it can be opened', async () => {
+    const root = await makeTeam(ca);
+    const before = parseCertificate(
+      pemBlocks(readFileSync(join(folderOf(root), 'cert.pem')))[0]?.der ?? Buffer.alloc(0),
+    );
+    const certificate = await issued(root);
+    await root.json('key', 'import', 'team', root.file('team.pem', certificate.certPem));
+    const value = (await root.json('key', 'list', 'team')) as {
+      keys: { sha256: string; uses: string[] }[];
+      problems: string[];
+    };
+    expect(value.problems).toEqual([]);
+    expect(value.keys).toMatchObject([
+      { sha256: parseCertificate(certificate.certDer).sha256, uses: ['decrypt', 'sign', 'encrypt'] },
+      { sha256: before.sha256, uses: ['decrypt'] },
+    ]);
+    await root.json('key', 'import', 'team', root.file('team.pem', certificate.certPem));
+    expect(await root.json('key', 'list', 'team')).toEqual(value);
+  });
+
+  it.each<[string, Partial<CertificateOptions>, RegExp]>([
+    [
+      'another address',
+      { address: 'other@lists.example' },
+      /does not name team@lists\.example, but other@lists\.example/,
+    ],
+    [
+      'an expired one',
+      { notBefore: new Date(0), notAfter: new Date(86_400_000) },
+      /cannot serve a list: it expired on 1970-01-02/,
+    ],
+    ['one for servers', { eku: 'serverAuth' }, /cannot serve a list: its key usage allows neither/],
+  ])('refuses %s', async (_, options, sentence) => {
+    const root = await makeTeam(ca);
+    const before = readFileSync(join(folderOf(root), 'cert.pem'));
+    const result = await root.run(
+      'key',
+      'import',
+      'team',
+      root.file('team.pem', (await issued(root, options)).certPem),
+    );
+    expect(result).toMatchObject({ code: 1, stdout: '' });
+    expect(result.stderr).toMatch(sentence);
+    expect(readFileSync(join(folderOf(root), 'cert.pem'))).toEqual(before);
+  });
+
+  it('refuses what belongs to another key, and what is no certificate', async () => {
+    const root = await makeTeam(ca);
+    const foreign = await ca.issue({ name: 'Team', address: list, key: 'p256' });
+    const other = await root.run('key', 'import', 'team', root.file('foreign.pem', foreign.certPem));
+    expect(other.stderr).toMatch(
+      /^reseal: the certificate does not belong to any private key in .*: it was made for another request\n$/,
+    );
+    const none = await root.run('key', 'import', 'team', root.file('none.pem', 'none'));
+    expect(none).toMatchObject({ code: 1 });
+    expect(none.stderr).toMatch(/holds no certificate/);
+  });
+
+  it('warns of a certificate that can only sign', async () => {
+    const root = await makeTeam(ca);
+    const result = await root.run(
+      'key',
+      'import',
+      'team',
+      root.file('s.pem', (await issued(root, { usage: 'digitalSignature' })).certPem),
+    );
+    expect(result.code).toBe(0);
+    expect(result.stderr).toMatch(/^reseal: warning: its key usage does not allow encryption/);
+  });
+});

@@ -1,0 +1,306 @@
+import { createPrivateKey } from 'node:crypto';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type Identity, makeCa } from '../kit/pki.ts';
+import { cmsOf, headerOf, mailOf } from '../kit/smime-mime.ts';
+import { encrypted, postHeaders, readCopy, secretEntity, signed, signedAndEncrypted } from './posts.ts';
+import { type List, makeWorld, until, type World } from './world.ts';
+
+let world: World;
+let alice: Identity;
+let other: List;
+beforeAll(async () => {
+  world = await makeWorld({ yaml: ['keys.passphrase-file: etc/passphrases/{list}'] });
+  mkdirSync(join(world.root, 'etc/passphrases'), { mode: 0o700 });
+  alice = await world.person('alice');
+  other = await world.list({ name: 'other', key: 'p256', members: [alice] });
+});
+afterEach(() => expect(world.leaks()).toEqual([]));
+afterAll(() => world?.stop());
+
+async function otherListGoesOn(): Promise<void> {
+  const post = await signedAndEncrypted(alice, other);
+  await world.post(post, other.address);
+  await world.copyFor(alice, post);
+}
+
+const passphrase = (list: List, text: string): void =>
+  writeFileSync(join(world.root, 'etc/passphrases', list.address), text, { mode: 0o600 });
+
+/** Puts the list's key under a passphrase. */
+function lock(list: List, secretWords: string): void {
+  const key = createPrivateKey(readFileSync(list.identity.keyPath));
+  const pem = key.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: secretWords });
+  writeFileSync(join(list.keyFolder, 'private_key'), pem, { mode: 0o600 });
+}
+
+describe('the key of the list cannot be used', () => {
+  const cases: [name: string, spoil: (list: List) => void, mend: (list: List) => void, words: RegExp][] = [
+    [
+      'the passphrase is wrong',
+      (list) => {
+        lock(list, 'right');
+        passphrase(list, 'wrong');
+      },
+      (list) => passphrase(list, 'right'),
+      /passphrase/,
+    ],
+    [
+      'the passphrase is missing',
+      (list) => lock(list, 'right'),
+      (list) => passphrase(list, 'right'),
+      /passphrase/,
+    ],
+    [
+      'everybody may read it',
+      (list) => chmodSync(join(list.keyFolder, 'private_key'), 0o644),
+      (list) => chmodSync(join(list.keyFolder, 'private_key'), 0o600),
+      /chmod 600|mode/,
+    ],
+    [
+      'it is gone',
+      (list) => renameSync(join(list.keyFolder, 'private_key'), join(list.keyFolder, 'away')),
+      (list) => renameSync(join(list.keyFolder, 'away'), join(list.keyFolder, 'private_key')),
+      /private_key/,
+    ],
+    [
+      'it is another certificate\u2019s',
+      (list) => writeFileSync(join(list.keyFolder, 'private_key'), readFileSync(other.identity.keyPath)),
+      (list) => writeFileSync(join(list.keyFolder, 'private_key'), readFileSync(list.identity.keyPath)),
+      /belong together/,
+    ],
+  ];
+  it.each(cases)(
+    '%s: the post waits, the other list goes on; mended and SIGHUP: it is distributed',
+    async (_, spoil, mend, words) => {
+      const list = await world.list({ key: 'p256', members: [alice] });
+      spoil(list);
+      const entity = secretEntity();
+      const post = await signedAndEncrypted(alice, list, { entity });
+      const fate = await world.post(post, list.address);
+      expect(fate).toMatchObject({ event: 'unopened', reason: 'key-locked' });
+      expect(String(fate.detail)).toMatch(words);
+      const warning = world.daemon.log.find(
+        (line) => line.event === 'key-unusable' && line.list === list.address,
+      );
+      expect(String(warning?.detail)).toContain(list.keyFolder);
+      await otherListGoesOn();
+      expect(await world.deliveries(fate.id)).toEqual([]);
+      mend(list);
+      world.daemon.signal('SIGHUP');
+      const copy = await world.copyFor(alice, post);
+      expect(await readCopy(world.ca, alice, copy.bytes)).toEqual(entity);
+      expect(await world.ledger(fate.id)).toEqual([
+        'received',
+        'unopened key-locked',
+        'authorized',
+        `delivered ${alice.address}`,
+      ]);
+    },
+  );
+
+  it('after the post was accepted: its copies wait, their lifetime stops, and they leave when it is back', async () => {
+    const bob = await world.person('bob');
+    const list = await world.list({ key: 'p256', members: [alice], bare: [bob.address] });
+    const entity = secretEntity();
+    const post = await signedAndEncrypted(alice, list, { entity });
+    const { id } = await world.post(post, list.address);
+    await world.untilDeliveries(
+      id,
+      (all) => all.some((row) => row.state === 'held') && all.some((row) => row.state === 'delivered'),
+    );
+    const key = join(list.keyFolder, 'private_key');
+    chmodSync(key, 0o644);
+    world.daemon.signal('SIGHUP');
+    await world.daemon.logged((line) => line.event === 'reload' && world.daemon.log.indexOf(line) > 0);
+    // His certificate comes with a mail that is not encrypted, so the list's key is not asked for.
+    const mail = mailOf(
+      postHeaders(bob.address, list.at('sendcert')),
+      await signed(bob, Buffer.from('Content-Type: text/plain\r\n\r\nhere\r\n')),
+    );
+    await world.post(mail, list.at('sendcert'));
+    const locked = await world.untilDeliveries(id, (all) => all.some((row) => row.reason === 'key-locked'));
+    const row = locked.find((one) => one.member === bob.address);
+    expect(row).toMatchObject({ state: 'held', reason: 'key-locked' });
+    expect(row?.expiresAt).toBeGreaterThan(Date.now() + 100 * 86_400_000);
+    await otherListGoesOn();
+    chmodSync(key, 0o600);
+    world.daemon.signal('SIGHUP');
+    expect(await readCopy(world.ca, bob, (await world.copyFor(bob, post)).bytes)).toEqual(entity);
+  });
+});
+
+describe('a post that cannot be opened', () => {
+  it('goes intact to the owners, with the reason, and to nobody else; with the old key back it is distributed', async () => {
+    const list = await world.list({ key: 'p256', members: [alice] });
+    const old = await world.ca.issue({ name: 'Old', address: list.address, key: 'rsa' });
+    const entity = secretEntity();
+    const post = mailOf(
+      postHeaders(alice.address, list.address),
+      await encrypted(old, await signed(alice, entity)),
+    );
+    const fate = await world.post(post, list.address);
+    expect(fate).toMatchObject({ event: 'unopened', reason: 'no-recipient' });
+    const [notice] = await world.mailTo(list.owner);
+    const text = notice?.bytes.toString() ?? '';
+    expect(text).toContain('could not be opened');
+    expect(text).toContain(fate.id);
+    const attached = Buffer.from(
+      /message\/rfc822[\s\S]*?\r\n\r\n([\s\S]*?)\r\n--/.exec(text)?.[1] ?? '',
+      'base64',
+    );
+    // A relay may not change it on the way: it is attached in an encoding, whole.
+    expect(text.includes(post.subarray(-80).toString()) || attached.includes(post.subarray(-80))).toBe(true);
+    expect(await world.deliveries(fate.id)).toEqual([]);
+    writeFileSync(join(list.keyFolder, 'cert.pem.2020'), old.certPem, { mode: 0o600 });
+    writeFileSync(join(list.keyFolder, 'private_key.2020'), readFileSync(old.keyPath), { mode: 0o600 });
+    world.daemon.signal('SIGHUP');
+    expect(await readCopy(world.ca, alice, (await world.copyFor(alice, post)).bytes)).toEqual(entity);
+    expect(world.sink.messages.filter(({ to }) => to.includes(list.owner))).toHaveLength(1);
+  });
+
+  it('goes to all as it came under unopened.action: members', async () => {
+    const list = await world.list({
+      key: 'p256',
+      members: [alice],
+      bare: ['bare@example.org'],
+      settings: { 'unopened.action': 'members' },
+    });
+    const stranger = await world.person('stranger');
+    const post = mailOf(
+      postHeaders(alice.address, list.address),
+      await encrypted(stranger, await signed(alice, secretEntity())),
+    );
+    await world.send(post, list.address);
+    for (const member of [alice, { address: 'bare@example.org' }]) {
+      const copy = await world.copyFor(member, post);
+      expect(cmsOf(copy.bytes)).toEqual(cmsOf(post));
+      expect(headerOf(copy.bytes, 'List-Id')).not.toBeNull();
+    }
+  });
+
+  it.each([
+    ['cut off', (post: Buffer) => Buffer.concat([post.subarray(0, post.length - 400), Buffer.from('\r\n')])],
+    [
+      'with garbage for CMS',
+      (post: Buffer) =>
+        Buffer.concat([post.subarray(0, post.indexOf('\r\n\r\n') + 4), Buffer.from('AAECAwQFBgc=\r\n')]),
+    ],
+    ['empty', (post: Buffer) => post.subarray(0, post.indexOf('\r\n\r\n') + 4)],
+  ])('%s: the owners are told, nothing is distributed, the list goes on', async (_, spoil) => {
+    const list = await world.list({ key: 'p256', members: [alice] });
+    const fate = await world.post(spoil(await signedAndEncrypted(alice, list)), list.address);
+    expect(['unopened', 'malformed']).toContain(fate.event);
+    await world.mailTo(list.owner);
+    expect(await world.deliveries(fate.id)).toEqual([]);
+    const next = await signedAndEncrypted(alice, list);
+    await world.post(next, list.address);
+    await world.copyFor(alice, next);
+  });
+});
+
+describe('trust changes', () => {
+  it('an authority that is added lets held copies go after SIGHUP', async () => {
+    const late = await makeCa('Late Root');
+    const bob = await late.issue({ name: 'Late', address: 'late@example.org', key: 'p256' });
+    const list = await world.list({ key: 'p256', members: [alice, bob] });
+    const entity = secretEntity();
+    const post = await signedAndEncrypted(alice, list, { entity });
+    const { id } = await world.post(post, list.address);
+    const rows = await world.untilDeliveries(id, (all) => all.some((row) => row.state === 'held'));
+    expect(rows.find((row) => row.member === bob.address)).toMatchObject({ reason: 'not-trusted' });
+    appendFileSync(world.ca.certPath, late.certPem);
+    world.daemon.signal('SIGHUP');
+    expect(await readCopy(world.ca, bob, (await world.copyFor(bob, post)).bytes)).toEqual(entity);
+  });
+});
+
+describe('poison', () => {
+  /** Kills or hangs the crypto worker on a marked message, as a fault in its code would. */
+  const hook = (how: string): string => `
+    const { isMainThread, parentPort } = require('node:worker_threads');
+    if (!isMainThread && parentPort) {
+      const on = parentPort.on;
+      parentPort.on = function (name, listener) {
+        return on.call(this, name, (question) => {
+          const { job } = question ?? {};
+          if (job?.kind === 'open' && Buffer.from(job.request.message).includes('X-Poison')) { ${how} }
+          return listener(question);
+        });
+      };
+    }`;
+
+  it.each([
+    ['kills its worker', 'process.exit(1)', 'worker-died'],
+    ['takes too long', 'for (;;);', 'worker-timeout'],
+  ])('a message that %s twice goes to quarantine; others go on meanwhile', async (_, how, reason) => {
+    const sick = await makeWorld({ yaml: ['open.timeout: 1s'] });
+    try {
+      const file = join(sick.root, 'hook.cjs');
+      writeFileSync(file, hook(how));
+      await sick.daemon.stop();
+      await sick.restart({ nodeArgs: ['--require', file] });
+      const author = await sick.person('author');
+      const list = await sick.list({ key: 'p256', members: [author] });
+      const poison = await signedAndEncrypted(author, list, { headers: [['X-Poison', 'yes']] });
+      const sent = await sick.send(poison, list.address);
+      await sick.daemon.logged((line) => line.event === 'opening-failed');
+      const healthy = await signedAndEncrypted(author, list);
+      expect(await sick.post(healthy, list.address)).toMatchObject({ event: 'authorized' });
+      await sick.copyFor(author, healthy);
+      // Ten seconds later it is tried once more.
+      await sick.onDatabase((q) =>
+        q.updateTable('messages').set({ nextAt: 1 }).where('id', '=', sent.id).execute(),
+      );
+      await until(async () => (await sick.ledger(sent.id)).includes(`quarantined ${reason}`));
+      await until(() => existsSync(join(sick.root, 'spool/quarantine', sent.id)));
+      expect(await sick.deliveries(sent.id)).toEqual([]);
+      const [told] = await sick.mailTo(list.owner);
+      expect(told?.bytes.toString()).toContain('quarantine');
+      expect(sick.leaks()).toEqual([]);
+    } finally {
+      await sick.stop();
+    }
+  });
+
+  it('in work when the daemon died three times in five minutes: parked, and the others go on', async () => {
+    const sick = await makeWorld();
+    try {
+      const file = join(sick.root, 'hook.cjs');
+      writeFileSync(file, hook('for (;;);'));
+      await sick.daemon.stop();
+      const options = { nodeArgs: ['--require', file] };
+      await sick.restart(options);
+      const author = await sick.person('author');
+      const list = await sick.list({ key: 'p256', members: [author] });
+      const sent = await sick.send(
+        await signedAndEncrypted(author, list, { headers: [['X-Poison', 'yes']] }),
+        list.address,
+      );
+      const opens = () =>
+        sick.onDatabase((q) =>
+          q.selectFrom('messages').select(['opens', 'state']).where('id', '=', sent.id).executeTakeFirst(),
+        );
+      for (let death = 1; death <= 3; death++) {
+        await until(async () => (await opens())?.opens === death);
+        await sick.daemon.kill();
+        await sick.restart(options);
+      }
+      expect(await opens()).toMatchObject({ state: 'parked' });
+      const healthy = await signedAndEncrypted(author, list);
+      await sick.post(healthy, list.address);
+      await sick.copyFor(author, healthy);
+    } finally {
+      await sick.stop();
+    }
+  });
+});

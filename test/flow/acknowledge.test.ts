@@ -1,0 +1,57 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { groupCommits } from '../../src/flow/acknowledge.ts';
+import type { Database, Queries } from '../../src/store/database.ts';
+
+/** A database that only counts: the groups that were written, one transaction each. */
+function recorder(refuse: (entries: readonly string[]) => boolean = () => false) {
+  const groups: string[][] = [];
+  const tx = {} as Queries;
+  const database = { write: (work) => work(tx) } as Pick<Database, 'write'> as Database;
+  const acknowledgements = groupCommits<string>(database, async (_, entries) => {
+    if (refuse(entries)) throw new Error('a bad row');
+    groups.push([...entries]);
+  });
+  /** A copy that is answered when `answer` resolves, as `deliver` sends it. */
+  const copy = async (name: string, answer: Promise<void>) => {
+    await acknowledgements.expect(() => answer);
+    await acknowledgements.commit(name);
+  };
+  return { groups, copy };
+}
+
+const later = (turns: number): Promise<void> =>
+  turns === 0 ? Promise.resolve() : new Promise((resolve) => setImmediate(() => resolve(later(turns - 1))));
+
+describe('outcomes of several connections', () => {
+  // How long an outcome waits is up to the test, not to how busy the machine is.
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
+  afterEach(() => void vi.useRealTimers());
+
+  it('share a transaction, though they come in different turns of the event loop', async () => {
+    const { groups, copy } = recorder();
+    await Promise.all([copy('a', later(1)), copy('b', later(3)), copy('c', later(5))]);
+    expect(groups).toEqual([['a', 'b', 'c']]);
+  });
+
+  it('do not wait for a connection that is slow', async () => {
+    const { groups, copy } = recorder();
+    let answer = () => {};
+    const slow = copy('slow', new Promise((resolve) => (answer = resolve)));
+    const quick = copy('quick', later(1));
+    await later(2);
+    expect(groups).toEqual([]);
+    vi.advanceTimersByTime(2);
+    await quick;
+    expect(groups).toEqual([['quick']]);
+    answer();
+    await slow;
+    expect(groups).toEqual([['quick'], ['slow']]);
+  });
+
+  it('are written one by one when one of them cannot be: only its own connection hears of it', async () => {
+    const { groups, copy } = recorder((entries) => entries.includes('bad'));
+    const ended = await Promise.allSettled(['a', 'bad', 'b'].map((name) => copy(name, later(1))));
+    expect(ended.map((one) => one.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(groups).toEqual([['a'], ['b']]);
+  });
+});

@@ -1,0 +1,247 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { fileCertificates, type HarvestFacts, type InUse } from '../../src/flow/harvest.ts';
+import { type Certificate, parseCertificate } from '../../src/pki/certificate.ts';
+import type { ListPolicy } from '../../src/policy/settings.ts';
+import type { AuthorSignature } from '../../src/smime/open.ts';
+import { type Identity, makeCa, type TestCa } from '../kit/pki.ts';
+import { hour, listWith } from './parts.ts';
+
+// RULES 15 and 16: what is taken from a verified signature of alice@example.org.
+
+const now = Date.now();
+const address = 'alice@example.org';
+
+interface Names {
+  readonly both: Identity;
+  readonly renewed: Identity;
+  readonly changed: Identity;
+  readonly sign: Identity;
+  readonly enc: Identity;
+  readonly encOther: Identity;
+  readonly encForeign: Identity;
+  readonly encNamesake: Identity;
+}
+let ca: TestCa;
+let alice: Names;
+beforeAll(async () => {
+  ca = await makeCa();
+  const foreign = await makeCa('Foreign');
+  const who = { name: 'Alice', address };
+  const both = await ca.issue(who);
+  const sign = await ca.issue({ ...who, usage: 'digitalSignature' });
+  alice = {
+    both,
+    renewed: await ca.issue({ ...who, keyFrom: both }),
+    changed: await ca.issue(who),
+    sign,
+    enc: await ca.issue({ ...who, usage: 'keyEncipherment' }),
+    encOther: await ca.issue({ ...who, address: 'alice@elsewhere.example', usage: 'keyEncipherment' }),
+    encForeign: await foreign.issue({ ...who, usage: 'keyEncipherment', issuerDer: ca.subjectDer }),
+    encNamesake: await ca.issue({ name: 'Alice Two', address, usage: 'keyEncipherment' }),
+  };
+});
+
+const certificate = (name: keyof Names): Certificate => parseCertificate(alice[name].certDer);
+const used = (name: keyof Names, signingTime = now - hour): InUse => {
+  const { sha256, spkiSha256 } = certificate(name);
+  return { sha256, spkiSha256, signingTime };
+};
+
+interface Case {
+  readonly signer?: keyof Names;
+  readonly bag?: readonly (keyof Names)[];
+  readonly preference?: keyof Names | 'key-id of enc';
+  readonly at?: number | null;
+  readonly inUse?: { sign?: InUse; enc?: InUse };
+  /** Known before, whether in use or not. */
+  readonly known?: boolean;
+  readonly policy?: Partial<ListPolicy>;
+}
+
+/** `sign both use first, enc both use first` */
+function file(c: Case): string {
+  const { signer = 'both', bag = [], at = now } = c;
+  const preference = (): AuthorSignature['preference'] => {
+    if (c.preference === undefined) return null;
+    if (c.preference === 'key-id of enc')
+      return { kind: 'key-id', keyId: certificate('enc').subjectKeyId ?? Buffer.alloc(0) };
+    const { issuerDer, serialDer } = certificate(c.preference);
+    return { kind: 'issuer-serial', issuerDer, serialDer };
+  };
+  const signature: AuthorSignature = {
+    certificate: alice[signer].certDer,
+    bag: [signer, ...bag].map((name) => alice[name].certDer),
+    signatureSha256: 'ab',
+    allSha256: ['ab'],
+    signingTime: at,
+    capabilities: null,
+    preference: preference(),
+  };
+  const { sign = null, enc = null } = c.inUse ?? {};
+  const facts: HarvestFacts = {
+    address,
+    signature,
+    inUse: { sign, enc },
+    known: { sign: c.known ?? sign !== null, enc: c.known ?? enc !== null },
+    anchors: { certificates: [parseCertificate(ca.certDer)] },
+    receivedAt: now,
+  };
+  const nameOf = (one: Certificate) =>
+    (Object.keys(alice) as (keyof Names)[]).find((name) => certificate(name).sha256 === one.sha256);
+  return fileCertificates(listWith(c.policy), facts)
+    .map((filing) => `${filing.purpose} ${nameOf(filing.certificate)} ${filing.action} ${filing.reason}`)
+    .join(', ');
+}
+
+const bothUsed = () => ({ sign: used('both'), enc: used('both') });
+const splitUsed = () => ({ sign: used('sign'), enc: used('enc') });
+
+describe('fileCertificates', () => {
+  it.each<[string, () => Case, string]>([
+    ['first contact', () => ({}), 'sign both use first, enc both use first'],
+    [
+      'first contact, the owner decides',
+      () => ({ policy: { 'harvest.first': 'owner' } }),
+      'sign both pending owner-decides, enc both pending owner-decides',
+    ],
+    [
+      'first contact, off',
+      () => ({ policy: { 'harvest.first': 'off' } }),
+      'sign both skip off, enc both skip off',
+    ],
+    ['harvest off', () => ({ policy: { harvest: 'off' } }), 'sign both skip off, enc both skip off'],
+    ['first contact, undated', () => ({ at: null }), 'sign both use first, enc both use first'],
+
+    [
+      'the same again',
+      () => ({ inUse: bothUsed() }),
+      'sign both skip already-known, enc both skip already-known',
+    ],
+    [
+      'renewed with the same key',
+      () => ({ signer: 'renewed', inUse: bothUsed() }),
+      'sign renewed use same-key, enc renewed use same-key',
+    ],
+    [
+      'renewed, but an older mail',
+      () => ({ signer: 'renewed', inUse: bothUsed(), at: now - 2 * hour }),
+      'sign renewed skip older, enc renewed skip older',
+    ],
+    [
+      'another key',
+      () => ({ signer: 'changed', inUse: bothUsed() }),
+      'sign changed pending changed-key, enc changed pending changed-key',
+    ],
+    [
+      'another key where each is taken at once',
+      () => ({ signer: 'changed', inUse: bothUsed(), policy: { harvest: 'verified' } }),
+      'sign changed use newer, enc changed use newer',
+    ],
+    [
+      'another key, older than what is in use',
+      () => ({ signer: 'changed', inUse: bothUsed(), at: now - 2 * hour, policy: { harvest: 'verified' } }),
+      'sign changed skip older, enc changed skip older',
+    ],
+    [
+      'another key, undated, counts as oldest',
+      () => ({ signer: 'changed', inUse: bothUsed(), at: null, policy: { harvest: 'verified' } }),
+      'sign changed skip older, enc changed skip older',
+    ],
+    [
+      'another key, off',
+      () => ({ signer: 'changed', inUse: bothUsed(), policy: { harvest: 'off' } }),
+      'sign changed skip off, enc changed skip off',
+    ],
+    [
+      'another key after one that is used no more (expired, refused)',
+      () => ({ signer: 'changed', known: true }),
+      'sign changed pending changed-key, enc changed pending changed-key',
+    ],
+
+    ['an hour ahead', () => ({ at: now + hour }), 'sign both use first, enc both use first'],
+    ['from the future', () => ({ at: now + hour + 1 }), 'sign both skip future, enc both skip future'],
+
+    // Keys apart.
+    ['signing only', () => ({ signer: 'sign' }), 'sign sign use first'],
+    [
+      'apart, named by the signed preference',
+      () => ({ signer: 'sign', bag: ['enc'], preference: 'enc' }),
+      'sign sign use first, enc enc use first',
+    ],
+    [
+      'apart, named by key identifier',
+      () => ({ signer: 'sign', bag: ['encNamesake', 'enc'], preference: 'key-id of enc' }),
+      'sign sign use first, enc enc use first',
+    ],
+    [
+      'apart, beside it in the bag, none known',
+      () => ({ signer: 'sign', bag: ['enc'] }),
+      'sign sign use first, enc enc use first',
+    ],
+    [
+      'apart, beside it in the bag, another known',
+      () => ({ signer: 'sign', bag: ['enc'], inUse: { sign: used('sign'), enc: used('both') } }),
+      'sign sign skip already-known, enc enc pending candidate',
+    ],
+    [
+      'apart, beside it in the bag, another known, each is taken at once: not this',
+      () => ({
+        signer: 'sign',
+        bag: ['enc'],
+        inUse: { sign: used('sign'), enc: used('both') },
+        policy: { harvest: 'verified' },
+      }),
+      'sign sign skip already-known, enc enc pending candidate',
+    ],
+    [
+      'apart, the same again',
+      () => ({ signer: 'sign', bag: ['enc'], inUse: splitUsed() }),
+      'sign sign skip already-known, enc enc skip already-known',
+    ],
+    [
+      'apart, off',
+      () => ({ signer: 'sign', bag: ['enc'], inUse: { enc: used('both') }, policy: { harvest: 'off' } }),
+      'sign sign skip off, enc enc skip off',
+    ],
+    [
+      'the preference wins over the bag and the signer',
+      () => ({ signer: 'both', bag: ['enc'], preference: 'enc' }),
+      'sign both use first, enc enc use first',
+    ],
+    [
+      'a changed preference',
+      () => ({ signer: 'both', bag: ['enc'], preference: 'enc', inUse: bothUsed() }),
+      'sign both skip already-known, enc enc pending changed-key',
+    ],
+
+    // What anybody could have put there.
+    ["in the bag, another's address", () => ({ signer: 'sign', bag: ['encOther'] }), 'sign sign use first'],
+    ['in the bag, another subject', () => ({ signer: 'sign', bag: ['encNamesake'] }), 'sign sign use first'],
+    ['in the bag, without a path', () => ({ signer: 'sign', bag: ['encForeign'] }), 'sign sign use first'],
+    [
+      "preferred, another's address",
+      () => ({ signer: 'sign', bag: ['encOther'], preference: 'encOther' }),
+      'sign sign use first',
+    ],
+    [
+      'preferred, without a path',
+      () => ({ signer: 'both', bag: ['encForeign'], preference: 'encForeign' }),
+      'sign both use first, enc both use first',
+    ],
+    [
+      'preferred, but not there',
+      () => ({ signer: 'both', preference: 'enc' }),
+      'sign both use first, enc both use first',
+    ],
+    [
+      'preferred, but it may not encrypt',
+      () => ({ signer: 'both', bag: ['sign'], preference: 'sign' }),
+      'sign both use first, enc both use first',
+    ],
+    [
+      'the bag is not looked at where the signer may encrypt',
+      () => ({ signer: 'both', bag: ['enc'] }),
+      'sign both use first, enc both use first',
+    ],
+  ])('%s', (_, facts, expected) => expect(file(facts())).toBe(expected));
+});

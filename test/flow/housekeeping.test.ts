@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest';
+import { brandComposed } from '../../src/base/bytes.ts';
+import { keepHouse } from '../../src/flow/housekeeping.ts';
+import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
+import { claim, deliveriesOf } from '../../src/store/deliveries.ts';
+import { ledgerOf } from '../../src/store/ledger.ts';
+import { createList } from '../../src/store/lists.ts';
+import { findMessage, setMessageState } from '../../src/store/messages.ts';
+import { finish, hold } from '../../src/store/outcomes.ts';
+import { findPosting, recordVerdict, setPostingState } from '../../src/store/postings.ts';
+import { newId } from '../../src/store/spool.ts';
+import { copies, envelope, post } from '../store/fixtures.ts';
+import { day, t0 } from './parts.ts';
+import { makeList, makeSite, type TestSite } from './site.ts';
+
+const keep = (site: TestSite) => keepHouse({ ...site, retentionMs: 30 * day });
+
+/** A message whose file is in the spool, done, with copies that wait for a certificate. */
+async function waiting(site: TestSite, listId: number, d: { holdUntil: number; count?: number }) {
+  const id = newId(t0);
+  await site.spool.place(
+    id,
+    formatEnvelopeLine({ ...envelope, receivedAt: t0 }),
+    brandComposed(Buffer.from('x')),
+  );
+  const posting = await post(site.database, listId, id);
+  await setMessageState(site.database.q, id, { state: 'done', reason: null, detail: null, nextAt: null });
+  await setPostingState(site.database.q, posting, 'distributing');
+  await copies(site.database, posting, d.count ?? 2);
+  const rows = await claim(site.database.q, { lease: 'x', now: t0, limit: 5000, leaseMs: day });
+  await site.database.write((tx) =>
+    hold(
+      tx,
+      rows.map((row) => ({ id: row.id, reason: 'no-certificate', detail: null, expiresAt: d.holdUntil })),
+      t0,
+    ),
+  );
+  return { id, posting, rows };
+}
+
+const has = async (site: TestSite, id: string): Promise<boolean> =>
+  (await site.spool.messages()).includes(id);
+
+describe('keepHouse', () => {
+  it('ends holds whose time is over, with a ledger line each, then the posting, then the file', async () => {
+    const site = await makeSite();
+    const list = await makeList(site);
+    const { id, posting } = await waiting(site, list.id, { holdUntil: t0 + 14 * day });
+    site.clock.pass(14 * day - 1);
+    await keep(site);
+    expect([(await findPosting(site.database.q, posting))?.state, await has(site, id)]).toEqual([
+      'distributing',
+      true,
+    ]);
+    site.clock.pass(1);
+    await keep(site);
+    expect((await deliveriesOf(site.database.q, posting)).map((row) => [row.state, row.reason])).toEqual([
+      ['expired', 'no-certificate'],
+      ['expired', 'no-certificate'],
+    ]);
+    expect((await ledgerOf(site.database.q, id)).map((line) => line.event)).toEqual([
+      'held',
+      'held',
+      'expired',
+      'expired',
+    ]);
+    expect([(await findPosting(site.database.q, posting))?.state, await has(site, id)]).toEqual([
+      'done',
+      false,
+    ]);
+    expect((await findMessage(site.database.q, id))?.removedAt).toBe(t0 + 14 * day);
+  });
+
+  it('keeps the file as long as one copy waits', async () => {
+    const site = await makeSite();
+    const list = await makeList(site);
+    const { id, rows } = await waiting(site, list.id, { holdUntil: t0 + 14 * day });
+    await site.database.write((tx) =>
+      finish(tx, [{ id: rows[0]?.id ?? 0, state: 'delivered', reason: null, detail: null }], t0),
+    );
+    site.clock.pass(day);
+    await keep(site);
+    expect(await has(site, id)).toBe(true);
+  });
+
+  it('more than one batch at a time', async () => {
+    const site = await makeSite();
+    const { posting } = await waiting(site, (await makeList(site)).id, { holdUntil: t0, count: 1100 });
+    await keep(site);
+    expect((await deliveriesOf(site.database.q, posting)).every((row) => row.state === 'expired')).toBe(true);
+    expect(site.log.lines.at(-1)).toMatchObject({ event: 'housekeeping', expired: 1100, removed: 0 });
+  });
+
+  it('drops a post that no moderator answered in held.days of its own list', async () => {
+    const site = await makeSite();
+    const [short, long] = [await makeList(site, { 'held.days': '3' }), await makeList(site, {}, 'council')];
+    const held = [];
+    for (const list of [short, long]) {
+      const posting = await post(site.database, list.id, `of-${list.name}`);
+      await recordVerdict(site.database.q, posting, {
+        state: 'held',
+        reason: 'encrypted-unsigned',
+        verdict: {},
+        prepared: null,
+        decidedAt: t0,
+      });
+      held.push(posting);
+    }
+    site.clock.pass(3 * day + 1);
+    await keep(site);
+    const states = await Promise.all(
+      held.map(async (posting) => (await findPosting(site.database.q, posting))?.state),
+    );
+    expect(states).toEqual(['dropped', 'held']);
+    expect(await ledgerOf(site.database.q, 'of-team')).toMatchObject([
+      { event: 'expired', reason: 'moderation-expired' },
+    ]);
+  });
+
+  it('forgets what is beyond retention, and not before', async () => {
+    const site = await makeSite();
+    const { id } = await waiting(site, (await makeList(site)).id, { holdUntil: t0 });
+    site.clock.pass(1);
+    await keep(site);
+    site.clock.pass(30 * day - 2);
+    await keep(site);
+    expect(await findMessage(site.database.q, id)).not.toBeNull();
+    site.clock.pass(day);
+    await keep(site);
+    expect(await findMessage(site.database.q, id)).toBeNull();
+    expect(await ledgerOf(site.database.q, id)).toEqual([]);
+  });
+
+  it('one list whose settings cannot be read does not keep the others waiting', async () => {
+    const site = await makeSite();
+    await createList(site.database.q, {
+      address: 'broken@lists.example',
+      profile: null,
+      settings: { 'no.such': 'setting' },
+      createdAt: t0,
+    });
+    const { posting } = await waiting(site, (await makeList(site)).id, { holdUntil: t0 });
+    await keep(site);
+    expect((await findPosting(site.database.q, posting))?.state).toBe('done');
+  });
+});

@@ -1,0 +1,153 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { formatCapabilities } from '../../src/cms/capabilities.ts';
+import { certificateRow } from '../../src/flow/file-certificates.ts';
+import { findRecipientsWith, pinsOf } from '../../src/flow/member-certificate.ts';
+import { parseCertificate } from '../../src/pki/certificate.ts';
+import { validatePath } from '../../src/pki/path.ts';
+import type { ListPolicy } from '../../src/policy/settings.ts';
+import { bind } from '../../src/store/bindings.ts';
+import { saveCapabilities, upsertCertificate } from '../../src/store/certificates.ts';
+import type { CertificateSource, JsonObject } from '../../src/store/schema.ts';
+import { type CertificateOptions, type Identity, makeCa, makeSelfSigned, type TestCa } from '../kit/pki.ts';
+import { day, listWith } from './parts.ts';
+import { makeSite } from './site.ts';
+
+let ca: TestCa;
+beforeAll(async () => {
+  ca = await makeCa();
+});
+
+const now = Date.now();
+
+async function setUp(settings: Partial<ListPolicy> = {}) {
+  const { database } = await makeSite();
+  const anchors = { certificates: [parseCertificate(ca.certDer)] };
+  const list = listWith(settings);
+  const find = findRecipientsWith({
+    q: database.q,
+    clock: { now: () => now },
+    pathOf: async (_, certificate) =>
+      validatePath(certificate, {
+        anchors,
+        intermediates: [],
+        at: now,
+        purpose: 'encrypt',
+        floor: list.floor,
+      }),
+    fileProblemOf: (address) => (address.startsWith('rubbish') ? 'the file is rubbish' : null),
+  });
+  return {
+    give: async (who: Identity, d: { source?: CertificateSource; capabilities?: Buffer } = {}) => {
+      const certificate = parseCertificate(who.certDer);
+      const { source = 'harvested', capabilities } = d;
+      await database.write(async (tx) => {
+        await upsertCertificate(tx, certificateRow(certificate, { source, at: now, signingTime: now }));
+        await bind(tx, {
+          address: who.address,
+          purpose: 'enc',
+          sha256: certificate.sha256,
+          state: 'in-use',
+          since: now,
+          source,
+          signingTime: now,
+        });
+        if (capabilities)
+          await saveCapabilities(tx, {
+            spkiSha256: certificate.spkiSha256,
+            signingTime: now,
+            der: capabilities,
+          });
+      });
+    },
+    /** `aes-256-cbc rsa`, or why not. */
+    ask: async (address: string, member: JsonObject = {}): Promise<string> => {
+      const found = (await find(list, [{ address, settings: member }])).get(address);
+      if (!found) return 'nothing';
+      return found.usable
+        ? `${found.choice.cipher} ${found.recipient.transport}`
+        : `${found.reason}: ${found.detail}`;
+    },
+    find: (addresses: readonly string[]) =>
+      find(
+        list,
+        addresses.map((address) => ({ address, settings: {} })),
+      ),
+  };
+}
+
+describe('a member has', () => {
+  it('no certificate, or a rubbish file', async () => {
+    const { ask } = await setUp();
+    expect(await ask('nobody@example.org')).toBe(
+      'no-certificate: no certificate is known for nobody@example.org',
+    );
+    expect(await ask('rubbish@example.org')).toBe('no-certificate: the file is rubbish');
+  });
+
+  it.each<[string, Partial<CertificateOptions>, string]>([
+    ['RSA', {}, 'aes-256-cbc rsa'],
+    ['P-256', { key: 'p256' }, 'aes-256-cbc ecdh'],
+    ['X25519', { key: 'x25519' }, 'aes-256-cbc ecdh'],
+    ['RSA for signatures', { key: 'rsa-pss' }, 'wrong-usage'],
+    ['Ed25519', { key: 'ed25519' }, 'wrong-usage'],
+    ['a key for signatures', { usage: 'digitalSignature' }, 'wrong-usage'],
+    ['a short key', { key: 'rsa1024' }, 'weak-key'],
+    ['a web certificate', { eku: 'serverAuth' }, 'wrong-usage'],
+    ['an expired one', { notBefore: new Date(now - 9 * day), notAfter: new Date(now - day) }, 'expired'],
+    ['one for later', { notBefore: new Date(now + day), notAfter: new Date(now + 9 * day) }, 'not-yet-valid'],
+  ])('%s', async (_, options, expected) => {
+    const { give, ask } = await setUp();
+    await give(await ca.issue({ name: 'Bob', address: 'bob@example.org', ...options }));
+    expect((await ask('bob@example.org')).split(':')[0]).toBe(expected);
+  });
+
+  it('one that no authority vouches for, unless it is pinned', async () => {
+    for (const [source, expected] of [
+      ['harvested', 'not-trusted'],
+      ['by hand', 'not-trusted'],
+      ['pinned', 'aes-256-cbc rsa'],
+    ] as const) {
+      const { give, ask } = await setUp();
+      await give(await makeSelfSigned({ name: 'Bob', address: 'bob@example.org' }), { source });
+      expect((await ask('bob@example.org')).split(':')[0]).toBe(expected);
+    }
+  });
+
+  it('capabilities, pins and a floor below which nothing is sent', async () => {
+    const { give, ask } = await setUp({ 'minimum.cipher': 256 });
+    const capabilities = formatCapabilities({ ciphers: ['aes-128-cbc', 'aes-256-gcm'], oaep: ['sha256'] });
+    await give(await ca.issue({ name: 'Bob', address: 'bob@example.org' }), { capabilities });
+    expect(await ask('bob@example.org')).toBe('aes-256-gcm rsa-oaep-sha256');
+    expect(await ask('bob@example.org', { cipher: 'aes-256-cbc', keyTransport: 'rsa' })).toBe(
+      'aes-256-cbc rsa',
+    );
+    expect(await ask('bob@example.org', { cipher: 'aes-128-cbc' })).toMatch(/^weak-cipher: /);
+  });
+
+  it.each([
+    ['rubbish', Buffer.from('rubbish')],
+    ['no list', Buffer.from('0500', 'hex')],
+    ['nothing', Buffer.alloc(0)],
+    ['lengths without end', Buffer.from('3084ffffffff', 'hex')],
+  ])('capabilities that are %s: they say nothing, and nobody else waits for it', async (_, capabilities) => {
+    const { give, find } = await setUp();
+    await give(await ca.issue({ name: 'Bob', address: 'bob@example.org' }), { capabilities });
+    await give(await ca.issue({ name: 'Carol', address: 'carol@example.org' }));
+    const found = await find(['bob@example.org', 'carol@example.org']);
+    expect([...found.values()].map((one) => one.usable)).toEqual([true, true]);
+  });
+});
+
+describe('pinsOf', () => {
+  it('believes only what `member set` may write', () => {
+    expect(pinsOf({ cipher: 'aes-128-cbc', keyTransport: 'rsa-oaep-sha256' })).toEqual({
+      cipher: 'aes-128-cbc',
+      keyTransport: 'rsa-oaep-sha256',
+    });
+    expect(pinsOf({ cipher: 'none', keyTransport: 'ecdh' })).toEqual({
+      cipher: undefined,
+      keyTransport: undefined,
+    });
+    expect(pinsOf({ cipher: 5, keyTransport: null })).toEqual({ cipher: undefined, keyTransport: undefined });
+  });
+});

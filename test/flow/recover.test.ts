@@ -1,0 +1,108 @@
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { brandComposed } from '../../src/base/bytes.ts';
+import { recover } from '../../src/flow/recover.ts';
+import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
+import { claim, deliveriesOf } from '../../src/store/deliveries.ts';
+import { ledgerOf } from '../../src/store/ledger.ts';
+import { countOpen, findMessage } from '../../src/store/messages.ts';
+import { newId } from '../../src/store/spool.ts';
+import { recentCrashes, recordCleanStop, recordStart } from '../../src/store/starts.ts';
+import { copies, envelope, post } from '../store/fixtures.ts';
+import { day, hour, minute, t0 } from './parts.ts';
+import { makeList, makeSite, type TestSite } from './site.ts';
+
+const start = (site: TestSite, now = t0, boot = 'now') => recover({ ...site, boot, now });
+const local = { ...envelope, client: 'local', protocol: 'local', helo: '' } as const;
+const place = (site: TestSite, id: string, from: typeof envelope) =>
+  site.spool.place(
+    id,
+    formatEnvelopeLine({ ...from, receivedAt: t0 }),
+    brandComposed(Buffer.from('Subject: x\r\n\r\ny\r\n')),
+  );
+
+describe('recover', () => {
+  it('gives back copies that were in flight, with their attempt counted', async () => {
+    const site = await makeSite();
+    const posting = await post(site.database, (await makeList(site)).id, 'm1');
+    await copies(site.database, posting, 3);
+    await claim(site.database.q, { lease: 'dead', now: t0, limit: 2, leaseMs: day });
+    await start(site);
+    const rows = await deliveriesOf(site.database.q, posting);
+    expect(rows.map((row) => [row.state, row.lease, row.attempts])).toEqual([
+      ['pending', null, 1],
+      ['pending', null, 1],
+      ['pending', null, 0],
+    ]);
+    expect(rows.every((row) => row.nextAt <= t0)).toBe(true);
+  });
+
+  it('parks what was in work when the daemon died three times in five minutes, and nothing else', async () => {
+    const site = await makeSite();
+    const list = await makeList(site);
+    for (const id of ['opened', 'never']) await post(site.database, list.id, id);
+    await countOpen(site.database.q, 'opened');
+    for (const [index, at] of [t0 - 4 * minute, t0 - 2 * minute].entries())
+      await recordStart(site.database.q, { boot: `dead${index}`, at });
+    await start(site);
+    expect(await findMessage(site.database.q, 'opened')).toMatchObject({ state: 'queued' });
+    await start(site, t0 + 1000, 'again');
+    expect(await findMessage(site.database.q, 'opened')).toMatchObject({
+      state: 'parked',
+      reason: 'parked',
+      nextAt: t0 + 1000 + hour,
+    });
+    expect(await findMessage(site.database.q, 'never')).toMatchObject({ state: 'queued' });
+    expect(site.log.lines.find((line) => line.event === 'parked')).toMatchObject({
+      level: 'warn',
+      id: 'opened',
+    });
+  });
+
+  it('does not count deaths long ago, nor ends in good order', async () => {
+    const site = await makeSite();
+    await post(site.database, (await makeList(site)).id, 'm1');
+    await countOpen(site.database.q, 'm1');
+    for (const boot of ['a', 'b', 'c', 'd'])
+      await recordStart(site.database.q, { boot, at: t0 - 6 * minute });
+    for (const boot of ['e', 'f', 'g', 'h']) {
+      await recordStart(site.database.q, { boot, at: t0 - minute });
+      await recordCleanStop(site.database.q, boot);
+    }
+    await start(site);
+    expect(await findMessage(site.database.q, 'm1')).toMatchObject({ state: 'queued' });
+    expect(await recentCrashes(site.database.q, t0 - 5 * minute)).toBe(1);
+  });
+
+  it('a file without a row: our own unsent mail goes, anything else is put aside and never sent', async () => {
+    const site = await makeSite();
+    const [ours, posted, rubbish, known] = [newId(t0), newId(t0), newId(t0), newId(t0)];
+    await place(site, ours, local as never);
+    await place(site, posted, envelope);
+    await place(site, known, envelope);
+    writeFileSync(join(site.folder, 'spool', 'messages', rubbish), 'no envelope');
+    await post(site.database, (await makeList(site)).id, known);
+    await start(site);
+    expect(await site.spool.messages()).toEqual([known]);
+    expect((await site.spool.quarantined()).map((one) => one.id).sort()).toEqual([posted, rubbish].sort());
+    expect(await ledgerOf(site.database.q, posted)).toMatchObject([
+      { event: 'quarantined', reason: 'no-row' },
+    ]);
+    await start(site, t0 + 1000, 'again');
+    expect((await site.spool.quarantined()).length).toBe(2);
+  });
+
+  it('removes what was never answered with 250', async () => {
+    const site = await makeSite();
+    writeFileSync(join(site.folder, 'spool', 'tmp', newId(t0)), 'half a mess');
+    await start(site, Date.now() + minute);
+    expect(readdirSync(join(site.folder, 'spool', 'tmp'))).toEqual([]);
+  });
+
+  it('on an empty site does nothing but say so', async () => {
+    const site = await makeSite();
+    await start(site);
+    expect(site.log.events()).toEqual(['recovered']);
+  });
+});

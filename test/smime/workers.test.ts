@@ -1,0 +1,255 @@
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { MessageChannel } from 'node:worker_threads';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { Plaintext } from '../../src/base/bytes.ts';
+import { parseContentInfo } from '../../src/cms/content-info.ts';
+import { openEnveloped } from '../../src/cms/enveloped-data.ts';
+import { defaultFloor } from '../../src/pki/algorithms.ts';
+import { parseCertificate } from '../../src/pki/certificate.ts';
+import type { SealRecipient } from '../../src/smime/jobs.ts';
+import { type CryptoWorkers, startWorkers } from '../../src/smime/workers.ts';
+import { decryptionKey } from '../cms/keys.ts';
+import { cmsDecrypt, cmsSign, cmsVerify } from '../kit/openssl.ts';
+import { type Identity, nextKey } from '../kit/pki.ts';
+import { cmsEntity, mailOf, splitSigned } from '../kit/smime-mime.ts';
+import { encrypted, from, makePeople, opaque, type People, plain, signed } from './messages.ts';
+
+let people: People;
+beforeAll(async () => {
+  people = await makePeople();
+});
+
+/** The compiled worker: `npm run build` makes it. */
+const real = new URL('../../dist/smime/worker.js', import.meta.url);
+const stub = new URL('../fixtures/workers/stub.mjs', import.meta.url);
+
+function pool(script: URL, d: { count?: number; timeoutMs?: number } = {}): CryptoWorkers {
+  const workers = startWorkers({ count: 1, timeoutMs: 60_000, script, ...d });
+  onTestFinished(() => workers.close());
+  return workers;
+}
+
+const openRequest = (message: Buffer) => ({
+  message,
+  keys: [decryptionKey(people.list)],
+  anchors: [people.ca.certDer],
+  known: [],
+  pins: [],
+  at: Date.now(),
+  floor: defaultFloor,
+  openedSize: 1_000_000,
+});
+
+function recipientOf(who: Identity): SealRecipient {
+  const { sha256, issuerDer, serialDer, spkiDer, keyType, curve } = parseCertificate(who.certDer);
+  const publicKey = { form: 'spki', der: spkiDer } as const;
+  return {
+    sha256,
+    issuerDer,
+    serialDer,
+    publicKey,
+    keyType,
+    curve,
+    transport: keyType === 'ec' ? 'ecdh' : 'rsa',
+  };
+}
+
+describe('the crypto workers', () => {
+  it('open a message and give its content back as Plaintext', async () => {
+    const inner = await signed(people.alice, plain);
+    const workers = pool(real);
+    const report = await workers.open(
+      openRequest(mailOf(from('alice@example.org'), await encrypted(people.list, inner))),
+    );
+    expect(report).toMatchObject({ verdict: 'signed', author: 'alice@example.org', encrypted: true });
+    expect(report.entity).toBeInstanceOf(Plaintext);
+    expect(report.entity?.expose().equals(inner)).toBe(true);
+    expect(JSON.stringify(report)).not.toContain('wedding');
+  });
+
+  it('give identifiers back as Buffers, to be looked up with', async () => {
+    const workers = pool(real);
+    for (const keyId of [false, true]) {
+      const entity = await opaque(people.alice, plain, { noCertificates: true, keyId });
+      const report = await workers.open(openRequest(mailOf(from('alice@example.org'), entity)));
+      const [need] = report.needs;
+      const [id] = need?.kind === 'key-id' ? [need.keyId] : [need?.serialDer];
+      expect([need?.kind, Buffer.isBuffer(id)]).toEqual([keyId ? 'key-id' : 'issuer-serial', true]);
+      const known = [people.alice.certDer];
+      const again = { ...openRequest(mailOf(from('alice@example.org'), entity)), known };
+      expect(await workers.open(again)).toMatchObject({ verdict: 'signed' });
+    }
+  });
+
+  it('give the preferred certificate back as Buffers', async () => {
+    const der = await cmsSign(people.alice, plain, { opaque: true });
+    const report = await pool(real).open(
+      openRequest(mailOf(from('alice@example.org'), cmsEntity(der, 'signed-data'))),
+    );
+    const preference = report.signature?.preference ?? null;
+    if (preference?.kind === 'issuer-serial') expect(Buffer.isBuffer(preference.issuerDer)).toBe(true);
+    expect(report.signature?.certificate).toEqual(new Uint8Array(people.alice.certDer));
+  });
+
+  it('seal once and address many, and only the one whose key is bad gets nothing', async () => {
+    const workers = pool(real);
+    const ec = await people.ca.issue({ name: 'Eva', address: 'eva@example.org', key: 'p256' });
+    const session = await workers.seal(new Plaintext(Buffer.from(plain)), 'aes-256-cbc');
+    expect(session.contentType).toContain('enveloped-data');
+    const rubbish = {
+      ...recipientOf(people.mallory),
+      sha256: 'ff',
+      publicKey: { form: 'spki', der: Buffer.from('rubbish') } as const,
+    };
+    const [one, bad, two] = await session.address([recipientOf(people.alice), rubbish, recipientOf(ec)]);
+    expect(bad).toEqual({ unusable: expect.any(String) });
+    for (const [who, copy] of [
+      [people.alice, one],
+      [ec, two],
+    ] as const) {
+      if (!copy || !('head' in copy)) throw new Error('not addressed');
+      const lines = await session.lines(copy.phase);
+      expect(lines.buffer).toBeInstanceOf(SharedArrayBuffer);
+      const der = Buffer.from(Buffer.concat([copy.head, lines]).toString('latin1'), 'base64');
+      expect((await cmsDecrypt(who, der)).content.equals(plain)).toBe(true);
+      expect(openEnveloped(parseContentInfo(der).content, [decryptionKey(who)]).opened).toBe(true);
+    }
+    await session.end();
+    await session.end();
+    await expect(session.address([])).rejects.toMatchObject({ code: 'sealing-gone' });
+  });
+
+  it('leave the entity to seal as it was', async () => {
+    const entity = new Plaintext(Buffer.from(plain));
+    const session = await pool(real).seal(entity, 'aes-256-gcm');
+    expect(entity.expose().equals(plain)).toBe(true);
+    expect(session.contentType).toContain('authEnveloped-data');
+  });
+
+  it('sign with a key that is never seen as text', async () => {
+    const signer = { key: people.list.key, certificate: people.list.certDer, chain: [] };
+    const made = await pool(real).sign(plain, signer, { boundary: '=_b', at: Date.now() });
+    const { content, signatureDer } = splitSigned(made);
+    expect(content.equals(plain)).toBe(true);
+    expect(await cmsVerify(people.ca, signatureDer, content)).toMatchObject({ intact: true, trusted: true });
+  });
+
+  it('say a fault of the work as a Fault with its code', async () => {
+    const x25519 = await people.ca.issue({ name: 'X', address: 'x@example.org', key: 'x25519' });
+    const signer = { key: x25519.key, certificate: x25519.certDer, chain: [] };
+    await expect(pool(real).sign(plain, signer, { boundary: '=_b', at: 0 })).rejects.toMatchObject({
+      name: 'Fault',
+      code: 'cms-signer',
+    });
+  });
+
+  it('many jobs at once all come to their own end', async () => {
+    const workers = pool(real, { count: 2 });
+    const mail = mailOf(from('alice@example.org'), await opaque(people.alice, plain));
+    const other = mailOf(from('mallory@evil.example'), await opaque(people.mallory, plain));
+    const jobs = Array.from({ length: 20 }, (_, i) => workers.open(openRequest(i % 2 ? mail : other)));
+    const authors = (await Promise.all(jobs)).map((report) => report.author);
+    expect(authors).toEqual(authors.map((_, i) => (i % 2 ? 'alice@example.org' : 'mallory@evil.example')));
+  });
+});
+
+describe('what crosses between threads', () => {
+  it('keys stay keys, and octets stay octets', async () => {
+    const { port1, port2 } = new MessageChannel();
+    onTestFinished(() => port1.close());
+    const id = { kind: 'key-id', keyId: Buffer.from('0102', 'hex') };
+    port1.postMessage({ ...decryptionKey(people.list), id });
+    const [got] = await once(port2, 'message');
+    expect(new X509Certificate(people.list.certDer).checkPrivateKey(got.key)).toBe(true);
+    expect(got.certificate.serialDer).toEqual(new Uint8Array(people.list.serial));
+    expect(got.id.keyId).toEqual(new Uint8Array([1, 2]));
+  });
+});
+
+describe('a worker that', () => {
+  const signer = async () => ({ key: await nextKey('p256'), certificate: people.list.certDer, chain: [] });
+  const told = async (workers: CryptoWorkers, order: string) =>
+    (await workers.sign(Buffer.alloc(0), await signer(), { boundary: order, at: 0 })).toString();
+
+  it.each([
+    ['hangs', 'hang', 'worker-timeout'],
+    ['never answers', 'silent', 'worker-timeout'],
+    ['exits', 'exit', 'worker-died'],
+    ['throws', 'throw', 'worker-died'],
+  ])('%s costs its own job only', async (_, order, code) => {
+    const workers = pool(stub, { timeoutMs: 300 });
+    const bad = told(workers, order);
+    const waiting = ['a', 'b', 'c'].map((name) => told(workers, name));
+    await expect(bad).rejects.toMatchObject({ name: 'Fault', code });
+    expect(await Promise.all(waiting)).toEqual(['answer to a', 'answer to b', 'answer to c']);
+  });
+
+  it('takes all memory is stopped by its limit, not the process', async () => {
+    const workers = pool(stub, { timeoutMs: 15_000 });
+    await expect(told(workers, 'memory')).rejects.toMatchObject({ code: 'worker-died' });
+    expect(await told(workers, 'after')).toBe('answer to after');
+  });
+
+  it('hangs does not hold up the other one', async () => {
+    const workers = pool(stub, { count: 2, timeoutMs: 2000 });
+    const bad = told(workers, 'hang');
+    bad.catch(() => undefined);
+    for (const name of ['a', 'b', 'c', 'd']) expect(await told(workers, name)).toBe(`answer to ${name}`);
+    await expect(bad).rejects.toMatchObject({ code: 'worker-timeout' });
+  });
+
+  it('answers for another job is not believed', async () => {
+    expect(await told(pool(stub), 'twice')).toBe('answer to twice');
+  });
+
+  it('says a fault gives that fault', async () => {
+    await expect(told(pool(stub), 'fault')).rejects.toMatchObject({
+      code: 'key-unsupported',
+      message: 'no such key',
+    });
+  });
+
+  it('died takes its sealings with it', async () => {
+    const workers = pool(stub, { timeoutMs: 300 });
+    const session = await workers.seal(new Plaintext(Buffer.from('x')), 'aes-256-cbc');
+    expect(await session.address([])).toEqual([]);
+    const bad = workers.seal(new Plaintext(Buffer.from('exit')), 'aes-256-cbc');
+    const queued = session.address([]);
+    queued.catch(() => undefined);
+    await expect(bad).rejects.toMatchObject({ code: 'worker-died' });
+    // In the queue of the thread that died, and after it.
+    await expect(queued).rejects.toMatchObject({ code: 'worker-died' });
+    await expect(session.address([])).rejects.toMatchObject({ code: 'worker-died' });
+    await expect(session.lines(0)).rejects.toMatchObject({ code: 'worker-died' });
+    await expect(session.end()).resolves.toBeUndefined();
+    const fresh = await workers.seal(new Plaintext(Buffer.from('x')), 'aes-256-cbc');
+    expect(fresh.contentType).toBe('sealed 1');
+  });
+});
+
+describe('close', () => {
+  it('ends what is under way and what waits, and takes nothing more', async () => {
+    const workers = startWorkers({ count: 1, timeoutMs: 60_000, script: stub });
+    const key = await nextKey('p256');
+    const ask = (boundary: string) =>
+      workers.sign(
+        Buffer.alloc(0),
+        { key, certificate: people.list.certDer, chain: [] },
+        { boundary, at: 0 },
+      );
+    const asked = [ask('silent'), ask('a'), workers.seal(new Plaintext(Buffer.from('x')), 'aes-256-cbc')];
+    const ended = Promise.allSettled(asked);
+    await workers.close();
+    for (const one of await ended) {
+      const reason: unknown = one.status === 'rejected' ? one.reason : null;
+      expect(reason).toMatchObject({ name: 'Fault', code: expect.stringMatching(/^worker-(closed|died)$/) });
+    }
+    await expect(ask('b')).rejects.toMatchObject({ code: 'worker-closed' });
+    await expect(workers.close()).resolves.toBeUndefined();
+  });
+
+  it('of workers that never worked is nothing', async () => {
+    await expect(startWorkers({ count: 2, timeoutMs: 1000, script: stub }).close()).resolves.toBeUndefined();
+  });
+});

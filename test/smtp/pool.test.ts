@@ -1,0 +1,241 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { type PoolTimes, RelayPool, type RelayTarget } from '../../src/smtp/pool.ts';
+import { drop, hang, type SinkOptions, type Stage, startSink } from '../kit/sink.ts';
+import { copyFor, targetOf } from './copies.ts';
+
+const open: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of open.splice(0)) await close();
+});
+
+async function sinkAndPool(
+  options: SinkOptions,
+  target: Partial<RelayTarget> = {},
+  times: Partial<PoolTimes> = {},
+) {
+  const sink = await startSink(options);
+  const pool = new RelayPool(targetOf(sink, target), times);
+  open.push(() => pool.close(0), sink.close);
+  return { sink, pool };
+}
+
+const members = (n: number): string[] => Array.from({ length: n }, (_, i) => `m${i}@x.example`);
+
+/** A promise and its resolver, to hold a sink's answer back. */
+function gate(): { readonly opened: Promise<null>; open(): void } {
+  let release: () => void = () => {};
+  const opened = new Promise<null>((resolve) => {
+    release = () => resolve(null);
+  });
+  return { opened, open: () => release() };
+}
+
+describe('connections', () => {
+  it('are reused: one connection, many copies, no RSET between', async () => {
+    const { sink, pool } = await sinkAndPool({});
+    for (const to of members(5)) expect((await pool.send(copyFor(to))).kind).toBe('delivered');
+    expect(sink.connections.total).toBe(1);
+    expect(sink.messages.map((m) => m.to[0])).toEqual(members(5));
+    expect(sink.commands).not.toContain('RSET');
+  });
+
+  it('are never more than allowed, and are used at the same time', async () => {
+    const hold = gate();
+    const { sink, pool } = await sinkAndPool(
+      { answer: (stage) => (stage === '.' ? hold.opened : null) },
+      { connections: 3 },
+    );
+    const sent = Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    await sink.until(() => sink.commands.filter((line) => line === 'DATA').length === 3);
+    hold.open();
+    expect((await sent).every((outcome) => outcome.kind === 'delivered')).toBe(true);
+    expect(sink.messages).toHaveLength(20);
+    expect(new Set(sink.messages.map((m) => m.to[0])).size).toBe(20);
+    expect(sink.connections.peak).toBe(3);
+    expect(sink.connections.total).toBe(3);
+  });
+
+  it('are not opened for less work than there is', async () => {
+    const { sink, pool } = await sinkAndPool({}, { connections: 10 });
+    await Promise.all(members(2).map((to) => pool.send(copyFor(to))));
+    expect(sink.connections.total).toBeLessThanOrEqual(2);
+  });
+
+  it('are replaced after a number of copies', async () => {
+    const { sink, pool } = await sinkAndPool({}, {}, { copiesPerConnection: 2 });
+    await Promise.all(members(5).map((to) => pool.send(copyFor(to))));
+    expect(sink.messages.map((m) => m.connection)).toEqual([1, 1, 2, 2, 3]);
+    expect(sink.connections.peak).toBe(1);
+  });
+
+  it('are closed with QUIT when idle', async () => {
+    const { sink, pool } = await sinkAndPool({}, {}, { idleMs: 10 });
+    await pool.send(copyFor('a@x.example'));
+    await sink.until(() => sink.connections.open === 0);
+    expect(sink.commands.at(-1)).toBe('QUIT');
+    expect((await pool.send(copyFor('b@x.example'))).kind).toBe('delivered');
+    expect(sink.connections.total).toBe(2);
+  });
+
+  it('say RSET after a refused recipient, and the next copy goes through', async () => {
+    const { sink, pool } = await sinkAndPool({
+      answer: (stage, info) => (stage === 'RCPT' && info.to.startsWith('no') ? '550 5.1.1 who?' : null),
+    });
+    const outcomes = await Promise.all(
+      ['no@x.example', 'a@x.example', 'no2@x.example'].map((to) => pool.send(copyFor(to))),
+    );
+    expect(outcomes.map((outcome) => outcome.kind)).toEqual(['refused', 'delivered', 'refused']);
+    expect(sink.messages.map((m) => m.to)).toEqual([['a@x.example']]);
+    expect(sink.connections.total).toBe(1);
+    expect(sink.commands.filter((line) => line === 'RSET')).toHaveLength(1);
+  });
+
+  it('that the relay dropped meanwhile cost no copy anything', async () => {
+    const { sink, pool } = await sinkAndPool({
+      answer: (stage, info) => (stage === 'MAIL' && info.connection === 1 && info.taken === 1 ? drop : null),
+    });
+    expect((await pool.send(copyFor('a@x.example'))).kind).toBe('delivered');
+    expect((await pool.send(copyFor('b@x.example'))).kind).toBe('delivered');
+    expect(sink.connections.total).toBe(2);
+  });
+
+  it('that are all stale are gone through without loss', async () => {
+    const hold = gate();
+    const { sink, pool } = await sinkAndPool(
+      {
+        answer: (stage, info) => {
+          if (stage === '.' && info.connection <= 3) return hold.opened;
+          return stage === 'MAIL' && info.taken === 1 ? drop : null;
+        },
+      },
+      { connections: 3 },
+    );
+    const first = members(3).map((to) => pool.send(copyFor(to)));
+    await sink.until(() => sink.commands.filter((line) => line === 'DATA').length === 3);
+    hold.open();
+    await Promise.all(first);
+    expect((await pool.send(copyFor('b@x.example'))).kind).toBe('delivered');
+    expect(sink.connections.total).toBe(4);
+  });
+
+  it('that the relay has enough of (421 after some copies) are replaced without loss', async () => {
+    const { sink, pool } = await sinkAndPool({
+      answer: (stage, info) => (stage === 'MAIL' && info.taken === 2 ? '421 4.7.0 enough' : null),
+    });
+    const outcomes = await Promise.all(members(5).map((to) => pool.send(copyFor(to))));
+    expect(outcomes.map((outcome) => outcome.kind)).toEqual(Array(5).fill('delivered'));
+    expect(sink.connections.total).toBe(3);
+  });
+
+  it('a copy that breaks every connection is not tried on for ever', async () => {
+    const { sink, pool } = await sinkAndPool({
+      answer: (stage, info) => (stage === 'MAIL' && info.line.includes('bad') ? drop : null),
+    });
+    await pool.send(copyFor('a@x.example'));
+    const outcome = await pool.send(copyFor('b@x.example', { from: 'bad@x.example' }));
+    expect(outcome).toMatchObject({ kind: 'deferred', relayDown: false });
+    expect(sink.connections.total).toBe(2);
+  });
+
+  it('the relay limits them: those there are do the work', async () => {
+    const { sink, pool } = await sinkAndPool(
+      {
+        answer: (stage, info) =>
+          stage === 'CONN' && info.connection > 2 ? '421 4.7.0 too many connections' : null,
+      },
+      { connections: 8 },
+    );
+    const outcomes = await Promise.all(members(30).map((to) => pool.send(copyFor(to))));
+    expect(outcomes.every((outcome) => outcome.kind === 'delivered')).toBe(true);
+    expect(sink.messages.every((m) => m.connection <= 2)).toBe(true);
+  });
+});
+
+describe('a broken connection', () => {
+  it('fails its own copy only', async () => {
+    const { sink, pool } = await sinkAndPool(
+      { answer: (stage, info) => (stage === 'BODY' && info.from.startsWith('poison') ? drop : null) },
+      { connections: 2 },
+    );
+    const copies = members(10).map((to, i) => copyFor(to, i === 4 ? { from: 'poison@x.example' } : {}));
+    const outcomes = await Promise.all(copies.map((copy) => pool.send(copy)));
+    expect(outcomes.map((outcome) => outcome.kind)).toEqual(
+      copies.map((copy) => (copy.from.startsWith('poison') ? 'deferred' : 'delivered')),
+    );
+    expect(sink.messages).toHaveLength(9);
+  });
+});
+
+describe('a relay that is down', () => {
+  it('is dialled once for all that wait, then left alone', async () => {
+    const { sink, pool } = await sinkAndPool(
+      { answer: (stage) => (stage === 'CONN' ? '554 5.3.2 closed' : null) },
+      { connections: 5 },
+    );
+    const outcomes = await Promise.all(members(50).map((to) => pool.send(copyFor(to))));
+    expect(outcomes.every((outcome) => outcome.kind === 'deferred' && outcome.relayDown)).toBe(true);
+    expect(outcomes[49]?.text).toBe('closed');
+    await pool.send(copyFor('late@x.example'));
+    expect(sink.connections.total).toBe(1);
+  });
+
+  it('is tried again by one connection after a while', async () => {
+    let closed = true;
+    const { sink, pool } = await sinkAndPool(
+      { answer: (stage) => (stage === 'CONN' && closed ? '421 4.3.2 restarting' : null) },
+      { connections: 5 },
+      { downMs: 20 },
+    );
+    expect((await pool.send(copyFor('a@x.example'))).relayDown).toBe(true);
+    closed = false;
+    let outcome = await pool.send(copyFor('b@x.example'));
+    while (outcome.relayDown) {
+      await new Promise((resolve) => setImmediate(resolve));
+      outcome = await pool.send(copyFor('b@x.example'));
+    }
+    expect(outcome.kind).toBe('delivered');
+    expect(sink.connections.total).toBe(2);
+  });
+
+  it('falls silent in a transaction: the copies that wait are answered at once', async () => {
+    const { sink, pool } = await sinkAndPool(
+      { answer: (stage) => (stage === 'RCPT' ? hang : null) },
+      { timeoutMs: 60 },
+    );
+    const outcomes = await Promise.all(members(5).map((to) => pool.send(copyFor(to))));
+    expect(outcomes.every((outcome) => outcome.kind === 'deferred' && outcome.relayDown)).toBe(true);
+    expect(sink.connections.total).toBe(1);
+  });
+});
+
+describe('close', () => {
+  it('answers copies that wait, finishes the one under way, says QUIT', async () => {
+    const hold = gate();
+    const { sink, pool } = await sinkAndPool({ answer: (stage) => (stage === '.' ? hold.opened : null) });
+    const sent = members(3).map((to) => pool.send(copyFor(to)));
+    await sink.until(() => sink.commands.includes('DATA'));
+    const closed = pool.close(5000);
+    expect((await Promise.all(sent.slice(1))).map((o) => o.text)).toEqual(
+      Array(2).fill('reseal is stopping'),
+    );
+    hold.open();
+    expect((await sent[0])?.kind).toBe('delivered');
+    await closed;
+    expect(sink.commands.at(-1)).toBe('QUIT');
+    expect(await pool.send(copyFor('late@x.example'))).toMatchObject({ kind: 'deferred', relayDown: false });
+  });
+
+  it.each(['CONN', 'MAIL', '.'] as const)(
+    'cuts a connection that hangs at %s after the grace',
+    async (stage) => {
+      const hung = { answer: (at: Stage) => (at === stage ? hang : null) };
+      const { sink, pool } = await sinkAndPool(hung, { timeoutMs: 60_000 });
+      const sent = pool.send(copyFor('a@x.example'));
+      await sink.until(() => sink.connections.total === 1 && (stage === 'CONN' || sink.commands.length >= 2));
+      await pool.close(10);
+      expect((await sent).kind).toBe('deferred');
+      await sink.until(() => sink.connections.open === 0);
+      expect(sink.connections.total).toBe(1);
+    },
+  );
+});

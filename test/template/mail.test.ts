@@ -1,0 +1,169 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { renderMail } from '../../src/template/mail.ts';
+import { openTemplates, type Variables } from '../../src/template/templates.ts';
+
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'reseal-mail-'));
+});
+afterEach(() => rm(root, { recursive: true }));
+
+async function mail(source: string, variables: Variables = {}, more: Record<string, string> = {}) {
+  for (const [name, content] of Object.entries({ 'm.tt2': source, ...more }))
+    await writeFile(join(root, name), content);
+  return renderMail(openTemplates([root]), 'm', variables);
+}
+
+describe('a mail template', () => {
+  it('is header fields, an empty line, and the text', async () => {
+    expect(
+      await mail(
+        '[%# comment -%]\nSubject: Hello [% name %]\nX-Kind: a\n  b\n\nDear [% name %],\r\n\r\nbye\n\n\n',
+        { name: 'Ann' },
+      ),
+    ).toEqual({
+      headers: [
+        ['Subject', 'Hello Ann'],
+        ['X-Kind', 'a b'],
+      ],
+      text: 'Dear Ann,\n\nbye\n',
+    });
+  });
+
+  it.each([
+    ['an IF around it', '[% IF x %]\nSubject: s\n\nt\n[% ELSE %]\nSubject: no\n\nno\n[% END %]'],
+    ['PROCESS', '[% PROCESS head %][% x %]\n\nt'],
+    ['TRY', '[% TRY %]Subject: s\n\nt[% CATCH %][% END %]'],
+    ['empty lines on top', '\n\n\nSubject: s\n\nt'],
+  ])('may come from %s', async (_, source) => {
+    expect(await mail(source, { x: 's' }, { head: 'Subject: ' })).toEqual({
+      headers: [['Subject', 's']],
+      text: 't\n',
+    });
+  });
+
+  it.each([
+    ['no header', 'Just a text.\n\nMore.'],
+    ['no Subject', 'X-Kind: a\n\ntext'],
+    ['nothing', ''],
+    ['a text line in the header', 'Subject: a\nDear member,\n\ntext'],
+  ])('with %s is a Fault', async (_, source) => {
+    await expect(mail(source)).rejects.toMatchObject({ code: 'template-error', data: { type: 'mail' } });
+  });
+});
+
+describe('values in the header', () => {
+  const hostile = 'x\r\nBcc: victim@example.org\r\n\r\nForged text';
+
+  it.each([
+    ['output', 'Subject: [% v %]\n\ntext'],
+    ['a string', 'Subject: [% "re: $v" %]\n\ntext'],
+    ['a filter', "Subject: [% 'about %1' | loc(v) | trim %]\n\ntext"],
+    ['a block filter', 'Subject: [%|loc(v)%]about %1[%END%]\n\ntext'],
+    ['a capture', 'Subject: [% c = BLOCK %]c [% v %][% END %][% c %]\n\ntext'],
+    ['an include', 'Subject: [% INCLUDE part %]\n\ntext'],
+    ['an insert', 'Subject: [% INSERT raw %]\n\ntext'],
+  ])('by %s stay in their line', async (_, source) => {
+    const { headers, text } = await mail(source, { v: hostile }, { part: '[% v %]', raw: hostile });
+    expect(headers.map(([name]) => name)).toEqual(['Subject']);
+    expect(headers[0]?.[1]).toContain('x Bcc: victim@example.org Forged text');
+    expect(text).toBe('text\n');
+  });
+
+  it('keep their line ends in the text', async () => {
+    expect((await mail('Subject: s\n\n[% v %]', { v: 'one\r\ntwo\rthree' })).text).toBe('one\ntwo\nthree\n');
+  });
+
+  it('may be long and full of blanks', async () => {
+    const v = `${' '.repeat(300_000)}x`;
+    const started = performance.now();
+    expect((await mail(`${'\n'.repeat(100_000)}Subject: [% v %]\n\ntext`, { v })).headers).toEqual([
+      ['Subject', 'x'],
+    ]);
+    expect(performance.now() - started).toBeLessThan(1000);
+  });
+
+  it('never add a field or a control character, whatever they are', async () => {
+    await writeFile(join(root, 'm.tt2'), 'Subject: [% v %]\nX-Second: [% v | trim %]\n\nThe text.\n');
+    const templates = openTemplates([root]);
+    const breaks = fc.constantFrom(
+      '\r',
+      '\n',
+      '\r\n',
+      '\n\n',
+      ' ',
+      '\t',
+      ':',
+      'A: b',
+      '\u0000',
+      '\u0085',
+      '\u2028',
+      '\u2029',
+      '\v',
+      '\f',
+    );
+    const value = fc.array(fc.oneof(breaks, fc.string({ unit: 'binary' }))).map((pieces) => pieces.join(''));
+    await fc.assert(
+      fc.asyncProperty(value, async (v) => {
+        const { headers, text } = await renderMail(templates, 'm', { v });
+        expect(headers.map(([name]) => name)).toEqual(['Subject', 'X-Second']);
+        expect(headers.map(([, words]) => words).join('')).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]/u);
+        expect(text).toBe('The text.\n');
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('the shipped templates', () => {
+  const shipped = openTemplates([fileURLToPath(new URL('../../mail_tt2', import.meta.url))]);
+
+  it('refused says the same about every sender and reason', async () => {
+    const variables = (more: Variables): Variables => ({
+      list: { name: 'l', address: 'l@example.org' },
+      mail: { date: 'today', sender: 'a@example.org', subject: 'SECRET' },
+      ...more,
+    });
+    const stranger = await renderMail(
+      shipped,
+      'refused',
+      variables({ reason: 'unsigned', reason_text: 'It is not signed.' }),
+    );
+    const member = await renderMail(
+      shipped,
+      'refused',
+      variables({ reason: 'no-member', user: { email: 'a@example.org' }, id: '1' }),
+    );
+    expect(stranger).toEqual(member);
+    expect(JSON.stringify(stranger)).not.toMatch(/SECRET|a@example\.org|not signed/);
+  });
+
+  it.each([
+    'x509-user-cert-missing',
+    'sendcert-done',
+    'sendcert-failed',
+    'refused',
+    'unopened',
+    'held-for-moderation',
+    'help',
+    'get-cert',
+    'quarantine',
+    'owner-alert',
+  ])('%s holds its Subject in one line whatever the subject of the post is', async (name) => {
+    const hostile = 'x\r\n\r\nBcc: victim@example.org';
+    const variables = {
+      list: { name: 'l', address: 'l@example.org' },
+      mail: { sender: hostile, subject: hostile, date: hostile },
+      event: hostile,
+      user: { email: hostile },
+    };
+    const { headers, text } = await renderMail(shipped, name, variables);
+    expect(headers.map(([field]) => field)).toEqual(['Subject']);
+    expect(text.length).toBeGreaterThan(80);
+  });
+});
