@@ -12,46 +12,58 @@ interface Arrived {
   readonly to: readonly string[];
 }
 
-/** Opens the listening sockets of a site, each joined to the spool and the processing of messages. */
-export async function openListeners(
-  site: Site,
-  d: { parts: IntakeParts; processing: Pick<ProcessQueue, 'accept'>; clock: Clock },
-): Promise<Receiver[]> {
-  const { parts, processing, clock } = d;
-  const { spool, database, log } = parts;
+interface ListenerParts {
+  readonly parts: IntakeParts;
+  readonly processing: Pick<ProcessQueue, 'accept'>;
+  readonly clock: Clock;
+}
+
+/**
+ * Opens the listening sockets of a site, each joined to the spool and the processing of messages: all of them, or none
+ * stays open. Fault: 'listen-failed'.
+ */
+export async function openListeners(site: Site, d: ListenerParts): Promise<Receiver[]> {
   const receivers: Receiver[] = [];
-  for (const socket of site.listen) {
-    const receiver = await receive<Arrived>({
-      lmtp: socket.protocol === 'lmtp',
-      listen: socket,
-      hostname: site.hostname,
-      size: site.size,
-      maxClients: site['limits.clients'],
-      maxRecipients: site['limits.recipients'],
-      lookup: async (address) => ((await destinationOf(database.q, address, parts)) ? 'known' : 'unknown'),
-      store: async (envelope, message) => {
-        const at = clock.now();
-        const id = newId(at);
-        await spool.receive(id, formatEnvelopeLine({ ...envelope, receivedAt: at }), message);
-        return { id, to: envelope.to };
-      },
-      judge: async ({ id, to }) => {
-        const replies = [];
-        // One after the other: each reads the message.
-        for (const address of to) replies.push(await judgeOne(parts, id, address, clock.now()));
-        return replies;
-      },
-      commit: async ({ id, to }, refused) => {
-        await spool.commit(id);
-        const no = to.filter((_, index) => refused[index]);
-        processing.accept(id, no);
-      },
-      discard: ({ id }) => spool.discard(id),
-      trouble: (where, error) => log.error('receive-failed', { where, detail: wordsOf(error) }),
-    });
-    receivers.push(receiver);
+  try {
+    for (const socket of site.listen) receivers.push(await openListener(site, socket, d));
+  } catch (error) {
+    await Promise.all(receivers.map((receiver) => receiver.close(0)));
+    throw error;
   }
   return receivers;
+}
+
+function openListener(site: Site, socket: Site['listen'][number], d: ListenerParts): Promise<Receiver> {
+  const { parts, processing, clock } = d;
+  const { spool, database, log } = parts;
+  return receive<Arrived>({
+    lmtp: socket.protocol === 'lmtp',
+    listen: socket,
+    hostname: site.hostname,
+    size: site.size,
+    maxClients: site['limits.clients'],
+    maxRecipients: site['limits.recipients'],
+    lookup: async (address) => ((await destinationOf(database.q, address, parts)) ? 'known' : 'unknown'),
+    store: async (envelope, message) => {
+      const at = clock.now();
+      const id = newId(at);
+      await spool.receive(id, formatEnvelopeLine({ ...envelope, receivedAt: at }), message);
+      return { id, to: envelope.to };
+    },
+    judge: async ({ id, to }) => {
+      const replies = [];
+      // One after the other: each reads the message.
+      for (const address of to) replies.push(await judgeOne(parts, id, address, clock.now()));
+      return replies;
+    },
+    commit: async ({ id, to }, refused) => {
+      await spool.commit(id);
+      const no = to.filter((_, index) => refused[index]);
+      processing.accept(id, no);
+    },
+    discard: ({ id }) => spool.discard(id),
+    trouble: (where, error) => log.error('receive-failed', { where, detail: wordsOf(error) }),
+  });
 }
 
 async function judgeOne(parts: IntakeParts, id: string, address: string, at: number) {

@@ -4,11 +4,13 @@ import { makeBell } from '../base/bell.ts';
 import type { Clock } from '../base/clock.ts';
 import { wordsOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { every } from '../base/repeat.ts';
 import type { Site } from '../config/site.ts';
 import { startDelivery } from '../flow/deliver.ts';
 import { openDirectoryDoor } from '../flow/directory-door.ts';
 import { keepHouse } from '../flow/housekeeping.ts';
 import { findIntermediatesWith } from '../flow/intermediates.ts';
+import { readKeys } from '../flow/keyring.ts';
 import { findRecipientsWith } from '../flow/member-certificate.ts';
 import { validatePathsWith } from '../flow/member-path.ts';
 import { composeWith } from '../flow/notify.ts';
@@ -17,6 +19,7 @@ import { startProcessing } from '../flow/process-queue.ts';
 import { recover } from '../flow/recover.ts';
 import { startWorkers } from '../smime/workers.ts';
 import { RelayPool } from '../smtp/pool.ts';
+import type { Receiver } from '../smtp/receive.ts';
 import { ensureService } from '../store/lists.ts';
 import { lockSpool } from '../store/lock.ts';
 import { recordCleanStop } from '../store/starts.ts';
@@ -36,6 +39,7 @@ export interface App {
 
 const housekeepingMs = 3_600_000;
 const watchMs = 1000;
+const wholeLookMs = 60_000;
 const opened = { octets: 64 * 1024 ** 2, ageMs: 60_000 };
 
 /** Builds every object of a running reseal, in order, and starts it. `script` is the compiled crypto worker. */
@@ -101,35 +105,45 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
   await processing.look();
   delivery.wake();
 
-  const tidy = () =>
-    keepHouse(shared).catch((error: unknown) => log.error('housekeeping-failed', { detail: wordsOf(error) }));
-  const timers = [
-    setInterval(() => void tidy(), housekeepingMs),
-    setInterval(() => cache.sweep(), opened.ageMs),
-    setInterval(() => void door.look(), watchMs),
+  await readKeys(shared);
+  const failed = (event: string) => (error: unknown) => log.error(event, { detail: wordsOf(error) });
+  const repetitions = [
+    every(housekeepingMs, () => keepHouse(shared), failed('housekeeping-failed')),
+    every(opened.ageMs, async () => cache.sweep(), failed('sweep-failed')),
+    every(watchMs, () => door.look(), failed('directory-failed')),
+    // A file that is overwritten in place leaves its folder's time as it was.
+    every(wholeLookMs, () => door.look(true), failed('directory-failed')),
   ];
-  const receivers = await openListeners(site, { parts: shared, processing, clock });
+  let receivers: readonly Receiver[] = [];
+  const stop = async (): Promise<void> => {
+    const grace = site['shutdown.grace'];
+    await Promise.all(receivers.map((receiver) => receiver.close(grace)));
+    await Promise.all(repetitions.map((one) => one.stop()));
+    await processing.stop();
+    const delivered = delivery.stop();
+    await relay.close(grace);
+    await delivered;
+    cache.clear();
+    await workers.close();
+    await recordCleanStop(database.q, boot);
+    await base.close();
+    lock.release();
+  };
+  try {
+    receivers = await openListeners(site, { parts: shared, processing, clock });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 
   return {
     listening: receivers.map((receiver) => receiver.address),
     reload: async () => {
       await door.look(true);
       await processing.reload();
+      await readKeys(shared);
       await processing.look();
     },
-    async stop() {
-      const grace = site['shutdown.grace'];
-      for (const timer of timers) clearInterval(timer);
-      await Promise.all(receivers.map((receiver) => receiver.close(grace)));
-      await processing.stop();
-      const delivered = delivery.stop();
-      await relay.close(grace);
-      await delivered;
-      cache.clear();
-      await workers.close();
-      await recordCleanStop(database.q, boot);
-      await base.close();
-      lock.release();
-    },
+    stop,
   };
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { errnoOf, wordsOf } from '../base/errors.ts';
 import { canonicalAddress } from '../mime/address.ts';
+import { nearest } from '../policy/nearest.ts';
 import type { Queries } from '../store/database.ts';
 import { allLists, findList, type ListRow } from '../store/lists.ts';
 import { cliFault } from './faults.ts';
@@ -14,27 +15,40 @@ export function addressOf(text: string): string {
 
 /** The list named by its address, or by its name alone if only one is called so. Faults 'list-unknown', 'list-ambiguous'. */
 export async function listNamed(q: Queries, text: string): Promise<ListRow> {
-  if (text.includes('@')) {
-    const address = addressOf(text);
-    const list = await findList(q, address);
-    if (list) return list;
-    throw cliFault('list-unknown', { list: address, known: await knownLists(q) });
-  }
-  const found = (await allLists(q)).filter((list) => list.address.split('@')[0] === text.toLowerCase());
-  const [list, ...more] = found;
-  if (!list) throw cliFault('list-unknown', { list: text, known: await knownLists(q) });
+  const address = text.includes('@') ? addressOf(text) : null;
+  const whole = address === null ? null : await findList(q, address);
+  if (whole) return whole;
+  const lists = await allLists(q);
+  const [list, ...more] = address === null ? lists.filter((one) => nameOf(one) === text.toLowerCase()) : [];
+  if (!list) throw cliFault('list-unknown', { list: address ?? text, hint: hintFor(address ?? text, lists) });
   if (more.length > 0) {
-    throw cliFault('list-ambiguous', { list: text, lists: found.map((one) => one.address) });
+    throw cliFault('list-ambiguous', { list: text, lists: [list, ...more].map((one) => one.address) });
   }
   return list;
 }
 
-async function knownLists(q: Queries): Promise<string> {
-  const lists = await allLists(q);
-  if (lists.length === 0) return ': there are no lists yet, `reseal list create` makes one';
-  return lists.length <= 5
-    ? `; there are ${lists.map((list) => list.address).join(', ')}`
-    : ': see `reseal list list`';
+const nameOf = (list: ListRow): string => list.address.split('@')[0] ?? '';
+
+function hintFor(text: string, lists: readonly ListRow[]): string {
+  if (lists.length === 0) return 'there are no lists yet, `reseal list create` makes one';
+  const near = nearestList(text, lists);
+  if (near !== null) return `did you mean ${near}?`;
+  if (lists.length === 1) return `the only list is ${lists[0]?.address}`;
+  if (lists.length > 5) return '`reseal list list` names all';
+  return `the lists are ${lists.map((list) => list.address).join(', ')}`;
+}
+
+/** The list that was probably meant: a slip in its name or in its domain, not in both. */
+function nearestList(text: string, lists: readonly ListRow[]): string | null {
+  const [name = '', domain] = text.split('@');
+  const domainOf = (list: ListRow): string => list.address.slice(nameOf(list).length + 1);
+  const there = lists.filter((list) => domain === undefined || domainOf(list) === domain);
+  const meant = nearest(name, there.map(nameOf));
+  const byName = there.find((list) => nameOf(list) === meant);
+  if (byName || domain === undefined) return byName?.address ?? null;
+  const elsewhere = lists.filter((list) => nameOf(list) === name);
+  const near = nearest(domain, elsewhere.map(domainOf));
+  return near === null ? null : `${name}@${near}`;
 }
 
 /** For options that may be given several times. */
@@ -72,7 +86,7 @@ export function assignments(texts: readonly string[]): Record<string, string> {
   );
 }
 
-/** A file's content, or standard input for `-`. Fault 'file-unreadable'. */
+/** A file's content, or standard input for `-`. Faults 'file-missing', 'file-unreadable'. */
 export async function readInput(path: string): Promise<Buffer> {
   if (path === '-') {
     const pieces: Buffer[] = [];
@@ -82,6 +96,7 @@ export async function readInput(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
+    if (errnoOf(error) === 'ENOENT') throw cliFault('file-missing', { path });
     throw cliFault('file-unreadable', { path, why: errnoOf(error) ?? wordsOf(error) });
   }
 }

@@ -10,7 +10,7 @@ import type { BindingRow, Purpose } from '../store/schema.ts';
 import { addressOf, oneOf } from './arguments.ts';
 import { fingerprintOf } from './cert-name.ts';
 import { cliFault } from './faults.ts';
-import { counted } from './output.ts';
+import { counted, shortSha } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 /** `cert remove|approve|refuse`: an operator's word about the certificates of one address. */
@@ -61,7 +61,7 @@ async function remove(session: Session, text: string, options: { purpose?: strin
     { address, removed },
     removed.map(
       (one) =>
-        `${address}: ${one.sha256.slice(0, 16)} is not used any more for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
+        `${address}: ${shortSha(one.sha256)} is not used any more for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
     ),
   );
 }
@@ -89,7 +89,7 @@ async function approve(session: Session, text: string, name: string): Promise<vo
     [
       ...approved.map(
         (one) =>
-          `${address}: ${one.sha256.slice(0, 16)} is in use for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
+          `${address}: ${shortSha(one.sha256)} is in use for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
       ),
       ...(released > 0 ? [`${counted(released, 'waiting copy', 'waiting copies')} released`] : []),
     ],
@@ -116,7 +116,7 @@ async function refuse(session: Session, text: string, name: string): Promise<voi
   });
   output.result(
     { address, refused },
-    refused.map((one) => `${address}: ${one.sha256.slice(0, 16)} is refused for ${one.purpose}`),
+    refused.map((one) => `${address}: ${shortSha(one.sha256)} is refused for ${one.purpose}`),
   );
 }
 

@@ -7,7 +7,7 @@ import type { Certificate } from '../pki/certificate.ts';
 import { certificatesFromPem } from '../pki/pem.ts';
 import { addressOf, readInput } from './arguments.ts';
 import { cliFault } from './faults.ts';
-import { counted, dayOf, instant } from './output.ts';
+import { counted, dayOf, instant, shortSha } from './output.ts';
 import { progressOn } from './progress.ts';
 import { onSite, type Session } from './site-command.ts';
 
@@ -89,7 +89,7 @@ function tell({ certificate, outcome, addresses, purposes, why }: ImportVerdict,
 }
 
 function sentenceOf(one: Told, dryRun: boolean): string {
-  const what = `${one.sha256.slice(0, 16)} ${one.subject}`;
+  const what = `${shortSha(one.sha256)} ${one.subject}`;
   if (one.outcome === 'refused') return `refused   ${what}: ${one.why}`;
   const uses = one.purposes.map((purpose) => (purpose === 'sign' ? 'signing' : 'encryption')).join(' and ');
   const rest = `${what}: ${uses} for ${one.addresses.join(', ')}, until ${dayOf(Date.parse(one.notAfter))}`;

@@ -10,14 +10,14 @@ import { addCertChange } from './cert-change.ts';
 import { addCertImport } from './cert-import.ts';
 import { fingerprintOf } from './cert-name.ts';
 import { cliFault } from './faults.ts';
-import { dayOf, instant, table } from './output.ts';
+import { dayOf, instant, shortSha, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 const purposes = ['sign', 'enc'] as const;
 
 /** `cert import|list|show|export|remove|pending|approve|refuse`. */
 export function addCert(program: Command): void {
-  const cert = program.command('cert').description('certificates of members');
+  const cert = program.command('cert').description('look at and decide about certificates of members');
   addCertImport(cert);
   cert
     .command('list')
@@ -56,17 +56,23 @@ async function listBindings(
     const certificate = await findCertificate(database.q, row.sha256);
     if (certificate) value.push({ ...bindingValue(row), ...shortValue(certificate, now) });
   }
+  // One line for a certificate that serves both purposes alike.
+  const shown = new Map<string, { one: (typeof value)[number]; purposes: string[] }>();
+  for (const one of value) {
+    const use = `${one.address} ${one.sha256} ${one.state} ${one.source}`;
+    shown.set(use, { one, purposes: [...(shown.get(use)?.purposes ?? []), one.purpose] });
+  }
   output.result(
     value,
     table(
       ['ADDRESS', 'FOR', 'STATE', 'SOURCE', 'UNTIL', 'SHA-256', 'SUBJECT'],
-      value.map((one) => [
+      [...shown.values()].map(({ one, purposes }) => [
         one.address,
-        one.purpose,
+        purposes.join(', '),
         one.refused ? 'refused' : one.state,
         one.source,
         one.expired ? 'EXPIRED' : one.notAfter.slice(0, 10),
-        one.sha256.slice(0, 16),
+        shortSha(one.sha256),
         one.subject,
       ]),
       state === 'pending' ? 'No certificate waits for approval.' : 'No certificates are known.',
@@ -134,7 +140,7 @@ async function show({ database, output, now }: Session, text: string): Promise<v
       `came:     ${row.source}, ${instant(row.firstSeen)}`,
       ...bindings.map(
         (one) =>
-          `binding:  ${one.address} for ${one.purpose}: ${one.state} since ${one.since} (${one.source})`,
+          `use:      ${one.address} for ${one.purpose}: ${one.state} since ${one.since} (${one.source})`,
       ),
       '',
     );

@@ -6,19 +6,18 @@ import { systemClock } from '../base/clock.ts';
 import { Fault } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import type { Site } from '../config/site.ts';
+import { checkConfigurationFile, checkFolder, checkRoom, type Finding } from '../flow/check-files.ts';
 import {
-  checkFolder,
   checkKeys,
   checkLists,
   checkMemberCertificates,
   checkRelay,
   checkTemplates,
   checkTrust,
-  type Finding,
 } from '../flow/check-site.ts';
 import { holderOf } from '../store/lock.ts';
 import { counted } from './output.ts';
-import { becomeOwner, loadFor } from './site-command.ts';
+import { becomeOwner, loadFor, userName } from './site-command.ts';
 
 const relayTimeoutMs = 5000;
 
@@ -26,9 +25,7 @@ const relayTimeoutMs = 5000;
 export function addCheck(program: Command): void {
   program
     .command('check')
-    .description(
-      'look at configuration, folders, database, keys, authorities, relay and templates; say what to do',
-    )
+    .description('look at everything that can be wrong, and say what to do')
     .action(async (_options: unknown, command: Command) => {
       const { site, output } = await loadFor(command);
       await becomeOwner(site.spool);
@@ -52,6 +49,7 @@ async function findingsAbout(site: Site): Promise<Finding[]> {
   return [
     await checkConfiguration(site),
     ...(await checkFolder(site.spool, { what: 'the spool', need: true, uid })),
+    ...(await checkRoom(site.spool)),
     ...(await checkFolder(site.lists, { what: "the folder of the lists' keys", need: true, uid })),
     ...(await checkFolder(site['service.keys'], {
       what: 'the folder of the service address',
@@ -70,15 +68,7 @@ async function checkConfiguration(site: Site): Promise<Finding> {
     const text = `there is none in ${site.root}, so all is default; \`reseal config example\` prints one to begin with`;
     return { level: 'warning', about: 'configuration', text };
   }
-  const { mode } = await stat(site.file);
-  if ((mode & 0o022) !== 0) {
-    return {
-      level: 'problem',
-      about: site.file,
-      text: `the configuration may be changed by other users: chmod go-w ${site.file}`,
-    };
-  }
-  return { level: 'good', about: site.file, text: 'the configuration is right' };
+  return checkConfigurationFile(site.file);
 }
 
 /** The database, and what only it can tell: lists, their keys, members' certificates, whether the daemon runs. */
@@ -103,11 +93,12 @@ async function checkDatabase(site: Site): Promise<Finding[]> {
       const { q } = database;
       const now = systemClock.now();
       const siteTrust = { cafile: site['trust.cafile'], capath: site['trust.capath'] };
+      const keyParts = { keyring, folderOf, unseenPassphrase: unseenPassphrase(site), now };
       return [
         { level: 'good', about, text: 'the database is sound' },
         daemonOf(site),
-        ...(await checkLists({ q, keyring, defaults: site.defaults, siteTrust, folderOf, now })),
-        ...serviceOnly(await checkKeys({ keyring, folderOf, now }, site['service.address'])),
+        ...(await checkLists({ q, defaults: site.defaults, siteTrust, ...keyParts })),
+        ...serviceOnly(await checkKeys(keyParts, site['service.address']), site['service.address']),
         ...(await checkMemberCertificates(q, now)),
       ];
     } finally {
@@ -131,10 +122,19 @@ function daemonOf(site: Site): Finding {
 }
 
 /** Without a key pair the service address works, but its answers are not signed: no more than a warning. */
-function serviceOnly(findings: readonly Finding[]): Finding[] {
+function serviceOnly(findings: readonly Finding[], address: string): Finding[] {
+  const text = `the service address has no key pair, so its answers are not signed: \`reseal key create ${address}\` makes one`;
   return findings.map((one) =>
-    one.text.startsWith('there is no key pair')
-      ? { ...one, level: 'warning', text: 'the service address has no key pair: its answers are not signed' }
-      : one,
+    one.text.startsWith('there is no key pair') ? { ...one, level: 'warning', text } : one,
   );
+}
+
+/**
+ * Without a file of passphrases they can only come by systemd's LoadCredential, which the daemon alone is given: how to
+ * look with them. Null where we would see them.
+ */
+function unseenPassphrase(site: Site): string | null {
+  if (site.credentials !== null || site['keys.passphrase-file'] !== null) return null;
+  const command = `systemd-run --pty --uid=${userName()} -E RESEAL_ROOT=${site.root} -p LoadCredential=passphrase:/etc/reseal/passphrase ${process.argv[1] ?? 'reseal'} check`;
+  return `the daemon may have one by LoadCredential, which commands do not see: \`${command}\` (with the LoadCredential of your unit) looks with it`;
 }

@@ -9,10 +9,10 @@ import { type GlobalOptions, loadFor } from './site-command.ts';
 
 /** `config example|show`. */
 export function addConfig(program: Command): void {
-  const config = program.command('config').description('the settings of the site');
+  const config = program.command('config').description('show the settings of the site');
   config
     .command('example')
-    .description('every setting with its meaning and default, to begin a reseal.yaml with')
+    .description('print every setting with its meaning and default, to begin with')
     .action((_options: unknown, command: Command) => {
       const json = command.optsWithGlobals<GlobalOptions>().json === true;
       const text = exampleYaml();
@@ -23,7 +23,7 @@ export function addConfig(program: Command): void {
     });
   config
     .command('show')
-    .description('the values that hold, with what is absent filled in')
+    .description('print the values that hold')
     .action(async (_options: unknown, command: Command) => {
       const { site, output } = await loadFor(command);
       const values = valuesOf(site);

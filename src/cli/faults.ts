@@ -11,9 +11,10 @@ export const cliFault = faultsOf({
     `${d.address} is the address of reseal itself (service.address) and cannot be a list`,
   'usage-policy': (d: { remarks: readonly string[] }) =>
     `these settings contradict each other: ${d.remarks.join('; ')}`,
+  'file-missing': (d: { path: string }) => `${d.path} does not exist`,
   'file-unreadable': (d: { path: string; why: string }) =>
     `${d.path} cannot be read (${d.why}); a command run as root reads it as the owner of the spool, so give it on standard input (-) if only root may read it`,
-  'list-unknown': (d: { list: string; known: string }) => `there is no list ${d.list}${d.known}`,
+  'list-unknown': (d: { list: string; hint: string }) => `there is no list ${d.list}; ${d.hint}`,
   'list-ambiguous': (d: { list: string; lists: readonly string[] }) =>
     `several lists are called ${d.list}: ${d.lists.join(', ')}; give the whole address`,
   'list-no-certificate': (d: { list: string; folder: string }) =>
@@ -26,7 +27,7 @@ export const cliFault = faultsOf({
     `no certificate is known by ${d.name}: see \`reseal cert list\``,
   'id-unknown': (d: { id: string; what: string }) => `${d.id} is no ${d.what}: see \`reseal queue list\``,
   'message-unknown': (d: { id: string }) =>
-    `nothing is known of the message ${d.id}: give its Message-ID or its id in the spool; what is older than \`retention\` is forgotten`,
+    `nothing is known of the message ${d.id}: give its Message-ID, its id in the spool or the number of a posting; what is older than \`retention\` is forgotten`,
   'owner-unusable': (d: { path: string; why: string }) =>
     `reseal cannot act as the owner of ${d.path} (${d.why}): run the command as that user`,
 });

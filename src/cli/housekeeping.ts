@@ -6,7 +6,7 @@ import { onSite } from './site-command.ts';
 export function addHousekeeping(program: Command): void {
   program
     .command('housekeeping')
-    .description('end what waited too long and forget what is over, now; the daemon does it each hour')
+    .description('end what waited too long, forget what is over; done each hour by itself')
     .action(
       onSite<[]>(async ({ database, spool, clock, log, site, output }) => {
         const { defaults, node, retention: retentionMs } = site;

@@ -12,9 +12,12 @@ export const sysexits = { ok: 0, dataError: 65, noUser: 67, temporaryFailure: 75
 export function addInject(program: Command): void {
   program
     .command('inject <recipient...>')
-    .description('hand in a message on standard input, from a pipe of the mail server or an alias')
+    .description('take a message from standard input: for pipes and aliases')
     .option('-f, --sender <address>', 'the envelope sender; <> or MAILER-DAEMON is the null sender')
-    .addHelpText('after', '\nExit codes: 0 taken, 67 no such list, 65 refused, 75 try again later.')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 taken, 67 no such list, 65 refused, 75 try again later.\nExample, in an alias: team: "|/opt/reseal/bin/reseal.mjs inject team@lists.example"',
+    )
     .action(onSite<[string[], { sender?: string }]>(run));
 }
 

@@ -3,27 +3,29 @@ import { passphraseOf } from '../config/secrets.ts';
 import { importListCertificate, requestFor } from '../flow/list-keys.ts';
 import { record } from '../store/ledger.ts';
 import { touch } from '../store/meta.ts';
-import { listNamed, readInput } from './arguments.ts';
-import { dayOf, instant, table } from './output.ts';
+import { readInput } from './arguments.ts';
+import { addKeyCreate, keyHolder } from './key-create.ts';
+import { dayOf, instant, shortSha, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
-/** `key import|list|csr`: the key pairs of lists. */
+/** `key create|import|list|csr`: the key pairs of lists and of the service address. */
 export function addKey(program: Command): void {
-  const key = program.command('key').description('key pairs of lists');
+  const key = program
+    .command('key')
+    .description('make and renew key pairs of lists and of the service address');
+  addKeyCreate(key);
   key
-    .command('import <list> <file>')
-    .description(
-      'the certificate that an authority made from `key csr` or `list create --csr`; - reads standard input',
-    )
+    .command('import <address> <file>')
+    .description('take the certificate that an authority made of a request (key csr); - reads standard input')
     .option('--chain <file>', 'certificates of the authorities, to be sent along with signatures')
     .action(onSite<[string, string, { chain?: string }]>(importCertificate));
   key
-    .command('list <list>')
-    .description('the key pairs, and what is wrong with them')
+    .command('list <address>')
+    .description('its key pairs, and what is wrong with them')
     .action(onSite<[string]>(listKeys));
   key
-    .command('csr <list>')
-    .description('a request for the key that the list has, in PEM')
+    .command('csr <address>')
+    .description('a request for a certificate for the key that is there, in PEM')
     .action(onSite<[string]>(csr));
 }
 
@@ -34,7 +36,7 @@ async function importCertificate(
   options: { chain?: string },
 ): Promise<void> {
   const { site, database, folderOf, output, now, who } = session;
-  const { address } = await listNamed(database.q, name);
+  const address = await keyHolder(session, name);
   const chain = options.chain === undefined ? null : await readInput(options.chain);
   const passphrase = await passphraseOf(site, address);
   const order = { folder: folderOf(address), address, passphrase, file: await readInput(file), chain, now };
@@ -48,21 +50,22 @@ async function importCertificate(
       detail,
       data: { sha256: certificate.sha256 },
     });
-    await touch(tx);
+    await touch(tx, 'keys');
   });
   for (const warning of warnings) output.note(`warning: ${warning}`);
   const { sha256, subject, issuer, notAfter } = certificate;
   output.result(
     { list: address, sha256, subject, issuer, notAfter: instant(notAfter), path, keptAs, warnings },
     [
-      `${address} now has the certificate ${sha256.slice(0, 16)} of ${subject}, issued by ${issuer}, until ${dayOf(notAfter)}: ${path}`,
+      `${address} now has the certificate ${shortSha(sha256)} of ${subject}, issued by ${issuer}, until ${dayOf(notAfter)}: ${path}`,
       ...(keptAs ? [`The one before still opens mail that was encrypted to it: ${keptAs}`] : []),
     ],
   );
 }
 
-async function listKeys({ database, keyring, folderOf, output, now }: Session, name: string): Promise<void> {
-  const row = await listNamed(database.q, name);
+async function listKeys(session: Session, name: string): Promise<void> {
+  const { keyring, folderOf, output, now } = session;
+  const row = { address: await keyHolder(session, name) };
   const { pairs, problems } = await keyring.keysOf(row);
   const signing = await keyring.signingPair(row);
   const encryption = await keyring.encryptionPair(row);
@@ -88,7 +91,7 @@ async function listKeys({ database, keyring, folderOf, output, now }: Session, n
         [one.type, one.bits, one.curve].filter((part) => part !== null).join(' '),
         one.expired ? 'EXPIRED' : one.notAfter.slice(0, 10),
         one.uses.join(', '),
-        one.sha256.slice(0, 16),
+        shortSha(one.sha256),
         one.subject,
       ]),
       `There is no key pair that can be used in ${folderOf(row.address)}.`,
@@ -97,8 +100,9 @@ async function listKeys({ database, keyring, folderOf, output, now }: Session, n
   ]);
 }
 
-async function csr({ site, database, folderOf, output }: Session, name: string): Promise<void> {
-  const { address } = await listNamed(database.q, name);
+async function csr(session: Session, name: string): Promise<void> {
+  const { site, folderOf, output } = session;
+  const address = await keyHolder(session, name);
   const passphrase = await passphraseOf(site, address);
   const request = await requestFor({ folder: folderOf(address), address, passphrase });
   output.result({ list: address, request }, request.trimEnd().split('\n'));

@@ -2,7 +2,6 @@ import type { Command } from 'commander';
 import { passphraseOf } from '../config/secrets.ts';
 import type { Site } from '../config/site.ts';
 import { type ListKeyFiles, makeListKeys } from '../flow/list-keys.ts';
-import { type KeyKind, keyKinds } from '../pki/issue.ts';
 import { checkListName, listEndings } from '../policy/list-name.ts';
 import { remarksOn } from '../policy/remarks.ts';
 import { resolvePolicy } from '../policy/resolve.ts';
@@ -12,33 +11,36 @@ import { record } from '../store/ledger.ts';
 import { addRole, createList, findList } from '../store/lists.ts';
 import { touch } from '../store/meta.ts';
 import type { Role } from '../store/schema.ts';
-import { addressOf, assignments, collect, oneOf, wholeNumber } from './arguments.ts';
+import { addressOf, assignments, collect } from './arguments.ts';
 import { cliFault } from './faults.ts';
-import { dayOf, instant } from './output.ts';
+import { type KeyOptions, keyOrder, keyWords, withKeyOptions } from './key-create.ts';
+import { instant } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
-interface CreateOptions {
+interface CreateOptions extends KeyOptions {
   readonly profile?: string;
   readonly owner?: readonly string[];
   readonly moderator?: readonly string[];
-  readonly key: string;
-  readonly csr?: true;
-  readonly days: string;
   readonly set?: readonly string[];
 }
 
 /** `list create`: key, certificate or request, policy, owners; the row comes last. */
 export function addListCreate(list: Command): void {
-  list
-    .command('create <address>')
-    .description('make a list, its key, and a certificate or a request for one')
-    .option('--profile <name>', 'settings to begin with: discussion, confidential or announce')
-    .option('--owner <address>', 'an owner (may be repeated)', collect)
-    .option('--moderator <address>', 'a moderator (may be repeated)', collect)
-    .option('--key <kind>', `the key: ${keyKinds.join(', ')}`, 'rsa-3072')
-    .option('--csr', 'make a request for an authority instead of a self-signed certificate')
-    .option('--days <number>', 'how long the self-signed certificate is valid', '1095')
-    .option('--set <name=value>', 'a setting of the list (may be repeated)', collect)
+  withKeyOptions(
+    list
+      .command('create <address>')
+      .description('make a list, its key, and a certificate or a request for one')
+      .option('--profile <name>', 'settings to begin with: discussion, confidential or announce')
+      .option('--owner <address>', 'an owner (may be repeated)', collect)
+      .option('--moderator <address>', 'a moderator (may be repeated)', collect)
+      .option('--set <name=value>', 'a setting of the list (may be repeated)', collect),
+  )
+    .addHelpText(
+      'after',
+      `
+Example:
+  reseal list create team@lists.example --owner ada@example.org --profile confidential`,
+    )
     .action(onSite<[string, CreateOptions]>(create));
 }
 
@@ -49,8 +51,7 @@ async function create(session: Session, text: string, options: CreateOptions): P
   const settings = assignments(options.set ?? []);
   const profile = options.profile ?? null;
   const warnings = checkPolicy(site, profile, settings);
-  const kind: KeyKind = oneOf('--key', options.key, keyKinds);
-  const days = wholeNumber('--days', options.days, 1, 36_500);
+  const order = keyOrder(options);
   const roles = [...holders('owner', options.owner), ...holders('moderator', options.moderator)];
   if (await findList(database.q, address)) throw storeFault('list-exists', { address });
 
@@ -58,9 +59,7 @@ async function create(session: Session, text: string, options: CreateOptions): P
   const keys = await makeListKeys({
     folder: folderOf(address),
     address,
-    kind,
-    csr: options.csr === true,
-    days,
+    ...order,
     passphrase,
     now,
   });
@@ -69,7 +68,7 @@ async function create(session: Session, text: string, options: CreateOptions): P
       const row = await createList(tx, { address, profile, settings, createdAt: now });
       for (const role of roles) await addRole(tx, { ...role, listId: row.id, name: '' });
       await record(tx, { at: now, list: address, event: 'list-created', detail: `${who} made the list` });
-      await touch(tx);
+      await touch(tx, 'keys');
     });
   } catch (error) {
     await keys.undo();
@@ -113,20 +112,14 @@ function holders(role: Role, texts: readonly string[] | undefined): { role: Role
   return (texts ?? []).map((text) => ({ role, address: addressOf(text) }));
 }
 
-function wordsAbout(address: string, { folder, made, certificate, request }: ListKeyFiles): string[] {
-  const about = certificate
+function wordsAbout(address: string, keys: ListKeyFiles): string[] {
+  const about = keys.certificate
     ? [
-        `${made === 'kept' ? 'The key pair that was there is used' : 'Key and certificate'}: ${folder}`,
-        `SHA-256 of the certificate: ${certificate.sha256}, valid until ${dayOf(certificate.notAfter)}`,
         'Members get it by mailing GET CERT to the -request address, or from you:',
         `  reseal list show ${address} --cert`,
       ]
-    : [
-        `The key is in ${folder}. Let an authority sign this request, then`,
-        `  reseal key import ${address} CERTIFICATE-FILE`,
-        ...(request ?? '').trimEnd().split('\n'),
-      ];
-  return [`The list ${address} is made.`, ...about];
+    : [];
+  return [`The list ${address} is made.`, ...keyWords(address, keys), ...about];
 }
 
 /** What Postfix has to know: one line that sends the list's addresses here. */

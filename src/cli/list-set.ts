@@ -29,6 +29,13 @@ export function addListSet(list: Command): void {
     .option('--remove-owner <address>', 'no owner any more (may be repeated)', collect)
     .option('--add-moderator <address>', 'make somebody a moderator (may be repeated)', collect)
     .option('--remove-moderator <address>', 'no moderator any more (may be repeated)', collect)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  reseal list set team accept.encryption=required accept.signature=required
+  reseal list set team --unset accept.encryption --add-moderator bob@example.org`,
+    )
     .action(onSite<[string, string[], SetOptions]>(change));
 }
 
@@ -87,7 +94,7 @@ async function change(
       event: 'list-changed',
       detail: `${who}: ${words.join(', ')}`,
     });
-    await touch(tx);
+    await touch(tx, 'keys');
   });
   for (const warning of warnings) output.note(`warning: ${warning}`);
   output.result({ list: row.address, profile, settings, changed: words, warnings }, [

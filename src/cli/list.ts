@@ -17,11 +17,11 @@ import { onSite, type Session } from './site-command.ts';
 
 /** `list create|show|set|open|close|list`. */
 export function addList(program: Command): void {
-  const list = program.command('list').description('make lists and set their policy');
+  const list = program.command('list').description('make lists, set their policy');
   addListCreate(list);
   list
     .command('show <list>')
-    .description('settings and where each comes from, owners, keys, what is on its way')
+    .description('owners, members, keys, and each setting with where it comes from')
     .option('--cert', "only the list's certificate for encryption, in PEM")
     .action(
       onSite<[string, { cert?: true }]>(async (session, name, options) => {
@@ -32,13 +32,13 @@ export function addList(program: Command): void {
   addListSet(list);
   list
     .command('close <list>')
-    .description('refuse further posts; copies that come up for delivery while it is closed are cancelled')
+    .description('refuse posts, and cancel copies that come up for delivery meanwhile')
     .action(onSite<[string]>((session, name) => setState(session, name, 'closed')));
   list
     .command('open <list>')
     .description('accept posts again')
     .action(onSite<[string]>((session, name) => setState(session, name, 'open')));
-  list.command('list').description('all lists').action(onSite<[]>(listLists));
+  list.command('list').description('name all lists').action(onSite<[]>(listLists));
 }
 
 async function showCertificate({ keyring, output, folderOf }: Session, row: ListRow): Promise<void> {
@@ -107,16 +107,16 @@ async function showList({ database, site, keyring, output, now }: Session, row: 
         .map(([state, count]) => `${count} ${state}`)
         .join(', ') || 'nothing'
     }`,
-    ...keys.map(
-      (key) =>
-        `key${key.suffix}: ${key.subject}, SHA-256 ${key.sha256}, ${key.expired ? 'EXPIRED' : 'valid until'} ${key.notAfter.slice(0, 10)}`,
-    ),
-    ...(keys.length === 0 ? ['key: none that can be used'] : []),
+    ...keys.flatMap(({ suffix, subject, sha256, expired, notAfter }) => [
+      `key:        ${suffix ? `${suffix.slice(1)}, ` : ''}${subject}, ${expired ? 'EXPIRED' : 'valid until'} ${notAfter.slice(0, 10)}`,
+      `            SHA-256 ${sha256}`,
+    ]),
+    ...(keys.length === 0 ? ['key:        none that can be used'] : []),
     ...problemTexts.map((problem) => `key problem: ${problem}`),
     '',
     ...table(
-      ['SETTING', 'VALUE', 'FROM'],
-      settings.map((one) => [one.name, one.value, one.origin]),
+      ['SETTING', 'FROM', 'VALUE'],
+      settings.map((one) => [one.name, one.origin, one.value]),
       '',
     ),
   ]);

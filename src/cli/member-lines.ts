@@ -27,6 +27,7 @@ const otherNames: Readonly<Record<string, Column>> = {
 /**
  * Reads members from text: `address,name,lang` (RFC 4180, also with `;`), with a line of column names or without, or one
  * address to a line. Blank lines and lines that begin with # are passed over; of a repeated address the first counts.
+ * A line with U+FFFD, which decoding puts in place of octets that are not UTF-8, is bad.
  */
 export function readMemberLines(text: string): MemberLines {
   const members: MemberLine[] = [];
@@ -45,6 +46,10 @@ export function readMemberLines(text: string): MemberLines {
     first = false;
     if (head) {
       order = head;
+      continue;
+    }
+    if (raw.includes('\ufffd')) {
+      bad.push({ line, why: 'is not UTF-8; save the file as UTF-8' });
       continue;
     }
     const cell = (name: Column) => (order.includes(name) ? (cells[order.indexOf(name)] ?? '').trim() : '');

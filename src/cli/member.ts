@@ -24,7 +24,7 @@ const sendCiphers = contentCiphers.filter((cipher) => strengthOf(cipher) >= 128)
 
 /** `member add|remove|list|set|import`. */
 export function addMember(program: Command): void {
-  const member = program.command('member').description('who gets the posts of a list');
+  const member = program.command('member').description('say who gets the posts of a list');
   member
     .command('add <list> <address...>')
     .description('make addresses members')
@@ -36,7 +36,7 @@ export function addMember(program: Command): void {
     .action(onSite<[string, string[]]>(remove));
   member
     .command('list <list>')
-    .description('all members, and whether a certificate is known for each')
+    .description('name all members, and until when their certificates hold')
     .action(onSite<[string]>(list));
   member
     .command('set <list> <address>')

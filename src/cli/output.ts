@@ -1,6 +1,8 @@
 /** How a command answers. Results go to standard output, everything else to standard error. */
 export interface Output {
   readonly json: boolean;
+  /** Columns that folded text may have. */
+  readonly width: number;
   /** The command's one result: `value` as one JSON value under `--json`, else `lines` for people. */
   result(value: unknown, lines: readonly string[]): void;
   /** Something beside the result that a person should know. */
@@ -8,13 +10,26 @@ export interface Output {
 }
 
 export interface Stream {
+  readonly columns?: number | undefined;
   write(text: string): unknown;
 }
 
+const leastWidth = 60;
+const mostWidth = 100;
+const usualWidth = 80;
+
 /** Writes to the given streams; lines for people lose what could command a terminal. */
-export function outputTo(d: { json: boolean; out: Stream; err: Stream }): Output {
+export function outputTo(d: {
+  json: boolean;
+  out: Stream;
+  err: Stream;
+  /** Where `out` does not know. */
+  columns?: number | undefined;
+}): Output {
   return {
     json: d.json,
+    // A pipe has no columns; who reads it may say how many he has, as for other programs.
+    width: Math.min(Math.max(d.out.columns ?? d.columns ?? usualWidth, leastWidth), mostWidth),
     result: (value, lines) => {
       const text = d.json ? JSON.stringify(value, null, 2) : lines.map(printable).join('\n');
       if (text !== '') d.out.write(`${text}\n`);
@@ -31,21 +46,49 @@ export function printable(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu, '?');
 }
 
-/** A table for people: head, then rows; columns as wide as they need, the last one free. No rows give `empty`. */
+/**
+ * A table for people: head, then rows; columns as wide as they need, the last one free. Columns that say nothing (all
+ * `-`) are left out. No rows give `empty`.
+ */
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],
   empty: string,
 ): string[] {
   if (rows.length === 0) return [empty];
-  const all = [head, ...rows].map((row) => row.map(printable));
-  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
+  const says = head.map((_, column) => rows.some((row) => row[column] !== '-'));
+  const all = [head, ...rows].map((row) => row.filter((_, column) => says[column]).map(printable));
+  const widths = (all[0] ?? []).map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
   return all.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd(),
   );
+}
+
+/**
+ * Text folded at blanks to lines of at most `width` columns; a command in backticks stays in one piece. The first line
+ * begins with `first`, the others with `rest`, or as many blanks.
+ */
+export function folded(
+  text: string,
+  d: { readonly width: number; readonly first: string; readonly rest?: string },
+): string[] {
+  const indent = d.rest ?? ' '.repeat(d.first.length);
+  const lines: string[] = [];
+  let line = d.first;
+  let isEmpty = true;
+  for (const word of text.match(/[^\s`]*`[^`]*`\S*|\S+/g) ?? []) {
+    if (!isEmpty && line.length + 1 + word.length > d.width) {
+      lines.push(line);
+      line = indent;
+      isEmpty = true;
+    }
+    line += isEmpty ? word : ` ${word}`;
+    isEmpty = false;
+  }
+  return [...lines, line.trimEnd()];
 }
 
 /** An instant for people and for JSON: `2026-01-05T12:00:00Z`, without fractions of a second. */
@@ -58,6 +101,16 @@ export function instantOrNull(ms: number | null): string | null {
   return ms === null ? null : instant(ms);
 }
 
+/** `2026-01-05 12:00`, UTC: for tables. */
+export function minuteOf(ms: number): string {
+  return instant(ms).slice(0, 16).replace('T', ' ');
+}
+
+/** `2026-01-05 12:00:00`, UTC: for tables. */
+export function secondOf(ms: number): string {
+  return instant(ms).slice(0, 19).replace('T', ' ');
+}
+
 /** The day alone, for validities. */
 export function dayOf(ms: number): string {
   return instant(ms).slice(0, 10);
@@ -66,4 +119,9 @@ export function dayOf(ms: number): string {
 /** `1 copy`, `2 copies`. */
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
+}
+
+/** As much of a fingerprint as people compare at a glance; `cert show` takes it as it is. */
+export function shortSha(sha256: string): string {
+  return sha256.slice(0, 8);
 }

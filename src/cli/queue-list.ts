@@ -1,30 +1,43 @@
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Queries } from '../store/database.ts';
+import { holderOf } from '../store/lock.ts';
 import { findMessage, type MessageRow, messagesIn } from '../store/messages.ts';
 import { postingsOf } from '../store/postings.ts';
-import { heldPostings, type QueuedDelivery, queuedDeliveries } from '../store/queue.ts';
+import { heldPostings, type QueuedDelivery, queuedDeliveries, sendingPostings } from '../store/queue.ts';
 import type { MessageState } from '../store/schema.ts';
 import { listNamed, wholeNumber } from './arguments.ts';
-import { instant, instantOrNull, table } from './output.ts';
+import { counted, dayOf, instant, instantOrNull, minuteOf, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
-interface Filters {
-  readonly held?: true;
-  readonly unopened?: true;
-  readonly deferred?: true;
-  readonly quarantine?: true;
-  readonly list?: string;
-  readonly limit: string;
+const kinds = ['held', 'unopened', 'deferred', 'sending', 'quarantine'] as const;
+type Kind = (typeof kinds)[number];
+
+type Filters = Partial<Record<Kind, true>> & { readonly list?: string; readonly limit: string };
+
+/** Which list is asked for (null: all), and how many lines of each kind. */
+interface Scope {
+  readonly listId: number | undefined;
+  readonly limit: number;
 }
 
-/** `queue list`: held for a moderator, held for a certificate, unopened, deferred, quarantine; all, or those asked for. */
+/** One kind of what waits, for JSON and for people. */
+interface Section {
+  readonly name: string;
+  readonly title: string;
+  readonly rows: readonly object[];
+  readonly shown: readonly string[];
+}
+
+/** `queue list`: what waits for somebody, what is on its way, what went wrong; all of it, or the kinds asked for. */
 export function addQueueList(queue: Command): void {
   queue
     .command('list')
-    .description('all that waits, or one kind of it')
-    .option('--held', 'posts that wait for a moderator, and copies that wait for a certificate')
+    .description('list what waits, for whom, and what is on its way')
+    .option('--held', 'posts that wait for a moderator, copies that wait for a certificate')
     .option('--unopened', 'messages that could not be opened')
     .option('--deferred', 'copies that the relay did not take yet')
+    .option('--sending', 'messages and copies that only wait for their turn')
     .option('--quarantine', 'messages that broke their opening, and files without a row')
     .option('--list <list>', 'of this list only')
     .option('--limit <number>', 'at most so many lines of each kind', '200')
@@ -32,108 +45,161 @@ export function addQueueList(queue: Command): void {
 }
 
 async function listQueue(session: Session, filters: Filters): Promise<void> {
-  const { database, output } = session;
-  const { q } = database;
+  const { database, output, site } = session;
   const limit = wholeNumber('--limit', filters.limit, 1, 1_000_000);
-  const list = filters.list === undefined ? null : await listNamed(q, filters.list);
-  const scope = { ...(list ? { listId: list.id } : {}), limit };
-  const wants = (one: keyof Filters) =>
-    Boolean(filters[one]) || !(filters.held || filters.unopened || filters.deferred || filters.quarantine);
+  const list = filters.list === undefined ? null : await listNamed(database.q, filters.list);
+  const scope = { listId: list?.id, limit };
+  const asked = kinds.filter((kind) => filters[kind]);
+  const sections: Section[] = [];
+  for (const kind of asked.length > 0 ? asked : kinds)
+    sections.push(...(await sectionsOf[kind](session, scope)));
 
-  const value: Record<string, readonly object[]> = {};
-  const lines: string[] = [];
-  const section = (name: string, title: string, rows: readonly object[], shown: readonly string[]) => {
-    value[name] = rows;
-    if (rows.length > 0)
-      lines.push(...(lines.length > 0 ? [''] : []), title, ...shown.map((line) => `  ${line}`));
-  };
-
-  if (wants('held')) {
-    const held = await heldPostings(q, scope);
-    const rows = held.map((one) => ({
-      ...one,
-      decidedAt: instantOrNull(one.decidedAt),
-      receivedAt: instant(one.receivedAt),
-    }));
-    section(
-      'held',
-      'Waiting for a moderator (queue release ID, queue refuse ID):',
-      rows,
-      table(
-        ['ID', 'MESSAGE', 'LIST', 'RECEIVED', 'FROM', 'REASON', 'SUBJECT'],
-        rows.map((one) => [
-          String(one.id),
-          one.messageId,
-          one.list,
-          one.receivedAt,
-          one.fromAddress ?? '-',
-          one.reason ?? '-',
-          one.subject ?? '-',
-        ]),
-        '',
-      ),
-    );
-    const copies = await queuedDeliveries(q, { states: ['held'], ...scope });
-    section(
-      'waiting',
-      'Copies waiting, for a certificate mostly (cert import, or a signed mail from the member):',
-      copies.map(copyValue),
-      copyTable(copies),
-    );
-  }
-  if (wants('unopened'))
-    await messages(
-      session,
-      section,
-      'unopened',
-      'Could not be opened (queue retry MESSAGE, queue drop MESSAGE):',
-      ['unopened'],
-      list?.id,
-      limit,
-    );
-  if (wants('deferred')) {
-    const copies = await queuedDeliveries(q, { states: ['deferred'], ...scope });
-    section(
-      'deferred',
-      'Copies to be tried again (queue retry MESSAGE):',
-      copies.map(copyValue),
-      copyTable(copies),
-    );
-  }
-  if (wants('quarantine')) {
-    await messages(
-      session,
-      section,
-      'quarantine',
-      'In quarantine (queue retry MESSAGE, queue drop MESSAGE):',
-      ['quarantine', 'parked'],
-      list?.id,
-      limit,
-    );
-    const ownerless = list ? [] : await withoutRow(session);
-    section(
-      'ownerless',
-      'Files in quarantine that the database does not know (queue drop MESSAGE):',
-      ownerless,
-      ownerless.map((one) => `${one.messageId}  ${one.reason}`),
-    );
-  }
-  output.result(value, lines.length > 0 ? lines : ['Nothing waits.']);
+  const found = sections.filter((one) => one.rows.length > 0);
+  const moves = found.some((one) => ['queued', 'sending', 'deferred'].includes(one.name));
+  const isStopped = moves && holderOf(join(site.spool, 'lock')) === null;
+  output.result(Object.fromEntries(sections.map((one) => [one.name, one.rows])), [
+    ...found.flatMap(({ title, shown }, index) => [
+      ...(index > 0 ? [''] : []),
+      title,
+      ...shown.map((line) => `  ${line}`),
+    ]),
+    ...(found.length === 0 ? [nothing(asked)] : []),
+  ]);
+  if (isStopped) output.note('the daemon does not run, so nothing of this moves: start `reseal serve`');
 }
 
-type Section = (name: string, title: string, rows: readonly object[], shown: readonly string[]) => void;
+/** Said of all kinds only when all were looked at. */
+function nothing(asked: readonly Kind[]): string {
+  return asked.length === 0 ? 'Nothing waits.' : 'Nothing of that kind waits.';
+}
+
+const sectionsOf: Record<Kind, (session: Session, scope: Scope) => Promise<Section[]>> = {
+  async held({ database: { q } }, scope) {
+    const held = await heldPostings(q, inStore(scope));
+    const copies = await queuedDeliveries(q, { states: ['held'], ...inStore(scope) });
+    return [
+      {
+        name: 'held',
+        title: `Waiting for a moderator${ofOneList(held)} (queue release ID, queue refuse ID):`,
+        rows: held.map((one) => ({
+          ...one,
+          decidedAt: instantOrNull(one.decidedAt),
+          receivedAt: instant(one.receivedAt),
+        })),
+        shown: listed(held, {
+          ID: (one) => String(one.id),
+          RECEIVED: (one) => minuteOf(one.receivedAt),
+          REASON: (one) => one.reason ?? '-',
+          FROM: (one) => one.fromAddress ?? '-',
+          SUBJECT: (one) => one.subject ?? '-',
+        }),
+      },
+      {
+        name: 'waiting',
+        title: `Copies that wait, mostly for a certificate${ofOneList(copies)} (cert import, or a signed mail from the member):`,
+        rows: copies.map(copyValue),
+        shown: listed(copies, {
+          MESSAGE: (one) => one.messageId,
+          MEMBER: (one) => one.member,
+          UNTIL: (one) => dayOf(one.expiresAt),
+          WHY: (one) => one.detail ?? one.reason ?? '-',
+        }),
+      },
+    ];
+  },
+  unopened: (session, scope) =>
+    messages(session, scope, {
+      name: 'unopened',
+      title: 'Could not be opened (queue retry MESSAGE, queue drop MESSAGE):',
+      states: ['unopened'],
+    }),
+  async deferred({ database: { q } }, scope) {
+    const copies = await queuedDeliveries(q, { states: ['deferred'], ...inStore(scope) });
+    return [
+      {
+        name: 'deferred',
+        title: `Copies that the relay did not take yet${ofOneList(copies)} (queue retry MESSAGE):`,
+        rows: copies.map(copyValue),
+        shown: listed(copies, {
+          MESSAGE: (one) => one.messageId,
+          MEMBER: (one) => one.member,
+          TRIES: (one) => String(one.attempts),
+          'NEXT TRY': (one) => minuteOf(one.nextAt),
+          UNTIL: (one) => dayOf(one.expiresAt),
+          WHY: (one) => one.detail ?? one.reason ?? '-',
+        }),
+      },
+    ];
+  },
+  async sending(session, scope) {
+    const postings = await sendingPostings(session.database.q, inStore(scope));
+    const copies = postings.reduce((sum, one) => sum + one.pending + one.inFlight, 0);
+    const some = postings.length === scope.limit ? 'at least ' : '';
+    return [
+      ...(await messages(session, scope, {
+        name: 'queued',
+        title: 'Taken, and not decided yet (nothing to do):',
+        states: ['queued'],
+      })),
+      {
+        name: 'sending',
+        title: `On their way, ${some}${counted(copies, 'copy', 'copies')}${ofOneList(postings)} (nothing to do):`,
+        rows: postings.map((one) => ({ ...one, receivedAt: instant(one.receivedAt) })),
+        shown: listed(postings, {
+          MESSAGE: (one) => one.messageId,
+          RECEIVED: (one) => minuteOf(one.receivedAt),
+          PENDING: (one) => String(one.pending),
+          'IN FLIGHT': (one) => String(one.inFlight),
+          SUBJECT: (one) => (one.kind === 'local' ? 'a notice: ' : '') + (one.subject ?? '-'),
+        }),
+      },
+    ];
+  },
+  async quarantine(session, scope) {
+    const ownerless = scope.listId === undefined ? await withoutRow(session) : [];
+    return [
+      ...(await messages(session, scope, {
+        name: 'quarantine',
+        title: 'In quarantine (queue retry MESSAGE, queue drop MESSAGE):',
+        states: ['quarantine', 'parked'],
+      })),
+      {
+        name: 'ownerless',
+        title: 'Files in quarantine that the database does not know (queue drop MESSAGE):',
+        rows: ownerless,
+        shown: ownerless.map((one) => `${one.messageId}  ${one.reason}`),
+      },
+    ];
+  },
+};
+
+function inStore({ listId, limit }: Scope): { listId?: number; limit: number } {
+  return { ...(listId === undefined ? {} : { listId }), limit };
+}
+
+/** A table with a column LIST only where there are several. */
+function listed<T extends { readonly list: string }>(
+  rows: readonly T[],
+  columns: Readonly<Record<string, (one: T) => string>>,
+): string[] {
+  const isSeveral = new Set(rows.map((one) => one.list)).size > 1;
+  const all = isSeveral ? { LIST: (one: T) => one.list, ...columns } : columns;
+  const cells = rows.map((one) => Object.values(all).map((cell) => cell(one)));
+  return table(Object.keys(all), cells, '');
+}
+
+function ofOneList(rows: readonly { readonly list: string }[]): string {
+  const lists = [...new Set(rows.map((one) => one.list))];
+  return lists.length === 1 ? `, ${lists[0]}` : '';
+}
 
 async function messages(
   { database }: Session,
-  section: Section,
-  name: string,
-  title: string,
-  states: readonly MessageState[],
-  listId: number | undefined,
-  limit: number,
-): Promise<void> {
+  { listId, limit }: Scope,
+  d: { name: string; title: string; states: readonly MessageState[] },
+): Promise<Section[]> {
   const rows = [];
-  for (const one of await messagesIn(database.q, states, limit)) {
+  for (const one of await messagesIn(database.q, d.states, limit)) {
     if (listId !== undefined && !(await isFor(database.q, one, listId))) continue;
     const { id: messageId, state, reason, detail, fromAddress, subject } = one;
     rows.push({
@@ -147,23 +213,16 @@ async function messages(
       subject,
     });
   }
-  section(
-    name,
-    title,
-    rows,
-    table(
-      ['MESSAGE', 'RECEIVED', 'NEXT TRY', 'FROM', 'SUBJECT', 'WHY'],
-      rows.map((one) => [
-        one.messageId,
-        one.receivedAt,
-        one.nextAt ?? '-',
-        one.fromAddress ?? '-',
-        one.subject ?? '-',
-        one.detail ?? one.reason ?? '-',
-      ]),
-      '',
-    ),
-  );
+  const shown = rows.map((one) => [
+    one.messageId,
+    minuteOf(Date.parse(one.receivedAt)),
+    one.nextAt ? minuteOf(Date.parse(one.nextAt)) : '-',
+    one.fromAddress ?? '-',
+    one.subject ?? '-',
+    one.detail ?? one.reason ?? '-',
+  ]);
+  const head = ['MESSAGE', 'RECEIVED', 'NEXT TRY', 'FROM', 'SUBJECT', 'WHY'];
+  return [{ name: d.name, title: d.title, rows, shown: table(head, shown, '') }];
 }
 
 async function isFor(q: Queries, message: MessageRow, listId: number): Promise<boolean> {
@@ -192,19 +251,4 @@ function copyValue(one: QueuedDelivery) {
     nextAt: instant(one.nextAt),
     expiresAt: instant(one.expiresAt),
   };
-}
-
-function copyTable(copies: readonly QueuedDelivery[]): string[] {
-  return table(
-    ['MESSAGE', 'LIST', 'MEMBER', 'TRIES', 'UNTIL', 'WHY'],
-    copies.map((one) => [
-      one.messageId,
-      one.list,
-      one.member,
-      String(one.attempts),
-      instant(one.expiresAt),
-      one.detail ?? one.reason ?? '-',
-    ]),
-    '',
-  );
 }

@@ -5,7 +5,7 @@ import { findPosting } from '../store/postings.ts';
 import { heldPostings } from '../store/queue.ts';
 import { isSpoolId } from '../store/spool-id.ts';
 import { listNamed } from './arguments.ts';
-import { explain } from './explain.ts';
+import { explain, isPostingNumber } from './explain.ts';
 import { cliFault } from './faults.ts';
 import { counted } from './output.ts';
 import { addQueueList } from './queue-list.ts';
@@ -13,14 +13,14 @@ import { onSite, type Session } from './site-command.ts';
 
 /** `queue list|show|retry|drop|release|refuse`. */
 export function addQueue(program: Command): void {
-  const queue = program.command('queue').description('what waits, for whom and why');
+  const queue = program.command('queue').description('look at what waits, and decide about it');
   addQueueList(queue);
   queue
     .command('show <id>')
-    .description('the story of a message in the queue, by its id or the number of a posting')
+    .description('tell the story of a message, by its id or the number of a posting')
     .action(
       onSite<[string]>(async (session, text) => {
-        const posting = /^\d{1,15}$/.test(text) ? await findPosting(session.database.q, Number(text)) : null;
+        const posting = isPostingNumber(text) ? await findPosting(session.database.q, Number(text)) : null;
         await explain(session, posting?.messageId ?? messageId(text), {});
       }),
     );
@@ -54,7 +54,7 @@ async function heldByName(
   const { q } = database;
   const list = listName === undefined ? null : await listNamed(q, listName);
   const scope = list ? { listId: list.id } : {};
-  if (/^\d{1,15}$/.test(text)) return [{ id: Number(text) }];
+  if (isPostingNumber(text)) return [{ id: Number(text) }];
   const found = isSpoolId(text) ? await heldPostings(q, { ...scope, messageId: text, limit: 1000 }) : [];
   if (found.length === 0)
     throw cliFault('id-unknown', { id: text, what: 'posting that waits for a moderator' });
@@ -77,7 +77,7 @@ async function retry(session: Session, id: string | undefined, options: { all?: 
 
 async function drop(session: Session, text: string): Promise<void> {
   const { database, spool, output, site, now, who } = session;
-  if (/^\d{1,15}$/.test(text)) {
+  if (isPostingNumber(text)) {
     const answered = await refuseHeldPosting(
       { database, defaults: site.defaults },
       { id: Number(text), who, now, state: 'dropped' },

@@ -11,12 +11,7 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
   const isPipe = commandIn(argv.slice(2)) === 'inject';
   if (isPipe) failTemporarily();
   try {
-    forEach(program, (command) =>
-      command
-        .exitOverride()
-        .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'reseal: ')) })
-        .configureHelp({ showGlobalOptions: true }),
-    );
+    exitByThrowing(program);
     await program.parseAsync([...argv]);
   } catch (error) {
     const code = tell(error);
@@ -56,9 +51,9 @@ function tell(error: unknown): number {
   return 1;
 }
 
-function forEach(command: Command, change: (command: Command) => unknown): void {
-  change(command);
-  for (const one of command.commands) forEach(one, change);
+function exitByThrowing(command: Command): void {
+  command.exitOverride();
+  for (const one of command.commands) exitByThrowing(one);
 }
 
 /** `reseal list list | head -1` closes the pipe early, which is no failure. */

@@ -6,7 +6,7 @@ import type { GlobalOptions } from './site-command.ts';
 export function addServe(program: Command): void {
   program
     .command('serve')
-    .description('run the daemon until SIGTERM; SIGHUP reads keys and authorities again')
+    .description('run the daemon until SIGTERM; SIGHUP reads keys and authorities anew')
     .action(async (_options: unknown, command: Command) => {
       const { root, config } = command.optsWithGlobals<GlobalOptions>();
       const site = await loadSite({ root, file: config, env: process.env });

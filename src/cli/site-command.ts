@@ -29,7 +29,9 @@ export interface Session extends OpenSite {
 export async function loadFor(command: Command): Promise<{ site: Site; output: Output }> {
   const { root, config, json } = command.optsWithGlobals<GlobalOptions>();
   const site = await loadSite({ root, file: config, env: process.env });
-  return { site, output: outputTo({ json: json === true, out: process.stdout, err: process.stderr }) };
+  const columns = Number(process.env.COLUMNS) || undefined;
+  const output = outputTo({ json: json === true, out: process.stdout, err: process.stderr, columns });
+  return { site, output };
 }
 
 /**
@@ -52,10 +54,12 @@ export async function withSite(
   output: Output,
   work: (session: Session) => Promise<void>,
 ): Promise<void> {
+  // Named before root's place is given up: afterwards everybody would be the daemon's user.
+  const who = whoRuns();
   await becomeOwner(site.spool);
   const opened = await openSite(site, { clock: systemClock, log: silentLog, check: false });
   try {
-    await work({ ...opened, output, now: opened.clock.now(), who: whoRuns() });
+    await work({ ...opened, output, now: opened.clock.now(), who });
   } finally {
     await opened.close();
   }
@@ -90,11 +94,12 @@ async function ownerOf(path: string): Promise<{ uid: number; gid: number }> {
 
 /** The person at the keyboard as far as the system knows: sudo's caller, else the login name, else the user of the process. */
 function whoRuns(): string {
-  const { SUDO_USER, LOGNAME, USER } = process.env;
-  return SUDO_USER || LOGNAME || USER || userName();
+  const { SUDO_USER, LOGNAME } = process.env;
+  return SUDO_USER || LOGNAME || userName();
 }
 
-function userName(): string {
+/** The name of the user of the process. */
+export function userName(): string {
   try {
     return userInfo().username;
   } catch {

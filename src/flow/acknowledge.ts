@@ -1,5 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Database, Queries } from '../store/database.ts';
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
+import { type Database, isPassingTrouble, type Queries } from '../store/database.ts';
 
 /** Writes outcomes of many connections in few transactions (group commit). */
 export interface Acknowledgements<T> {
@@ -7,6 +7,15 @@ export interface Acknowledgements<T> {
   expect<T>(work: () => Promise<T>): Promise<T>;
   /** Resolves when `entry` is durable; several that wait together share one transaction. */
   commit(entry: T): Promise<void>;
+}
+
+/** What is done while outcomes cannot be written. */
+export interface Patience {
+  readonly pauseMs: number;
+  /** Told of each failed try. */
+  troubled(error: unknown): void;
+  /** Whether to give up: reseal stops. */
+  isOver(): boolean;
 }
 
 interface Waiting<T> {
@@ -26,11 +35,25 @@ const gatherMs = 2;
 export function groupCommits<T>(
   database: Database,
   write: (tx: Queries, entries: readonly T[]) => Promise<void>,
+  patience: Patience,
 ): Acknowledgements<T> {
   let waiting: Waiting<T>[] = [];
   let expected = 0;
   let running = false;
   let timer: NodeJS.Timeout | null = null;
+
+  /** What the relay took must not go out again: a full disk is waited for, and nothing more is sent meanwhile. */
+  const persist = async (entries: readonly T[]): Promise<void> => {
+    for (;;) {
+      try {
+        return await database.write((tx) => write(tx, entries));
+      } catch (error) {
+        if (patience.isOver() || !isPassingTrouble(error)) throw error;
+        patience.troubled(error);
+        await pause(patience.pauseMs);
+      }
+    }
+  };
 
   const flush = async (): Promise<void> => {
     if (running) return;
@@ -42,12 +65,10 @@ export function groupCommits<T>(
     const group = waiting;
     waiting = [];
     try {
-      const entries = group.map((one) => one.entry);
-      await database.write((tx) => write(tx, entries));
+      await persist(group.map((one) => one.entry));
       for (const one of group) one.resolve();
     } catch {
-      for (const one of group)
-        await database.write((tx) => write(tx, [one.entry])).then(one.resolve, one.reject);
+      for (const one of group) await persist([one.entry]).then(one.resolve, one.reject);
     }
     running = false;
     gather();

@@ -2,7 +2,7 @@ import type { ContentCipher } from '../pki/algorithms.ts';
 import { contentCiphers, strengthOf } from '../pki/algorithms.ts';
 import type { Reason } from '../pki/reasons.ts';
 import { type Roles, whoMayPost } from '../policy/scenario.ts';
-import type { OpenReport } from '../smime/open.ts';
+import type { Findings, OpenReport } from '../smime/open.ts';
 import type { ListContext } from './list-context.ts';
 
 /** Why a post was decided as it was; with the engine's reasons, the closed set that ledger and `explain` use. */
@@ -20,13 +20,16 @@ export type DecisionReason =
   | 'too-big'
   | 'undated';
 
+/** Why a post is dropped before it is opened. */
+export type DropReason = 'malformed' | 'loop' | 'null-sender' | 'automatic' | 'duplicate';
+
 /** What the list does with a post. Recorded once (RULES 18). */
 export type Decision =
   | { readonly kind: 'authorized'; readonly rule: string; readonly author: string | null }
   | { readonly kind: 'held' | 'refused' | 'dropped'; readonly rule: string; readonly reason: DecisionReason };
 
 export interface PostFacts {
-  readonly report: Omit<OpenReport, 'entity'>;
+  readonly report: Findings;
   /** Roles of the From address. */
   readonly roles: Roles;
   /** What the replay memory says of the signature (RULES 4); null for an unsigned post. */

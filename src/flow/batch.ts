@@ -1,4 +1,3 @@
-import type { SealedBytes } from '../base/bytes.ts';
 import type { ContentCipher } from '../pki/algorithms.ts';
 import type { Phase } from '../smime/seal.ts';
 import type { Copy } from '../smtp/pool.ts';
@@ -102,7 +101,7 @@ export function sameCopies(
   rows: readonly DeliveryRow[],
   envelope: Envelope,
   head: Buffer,
-  body: Buffer,
+  body: Copy['body'],
 ): ReadyCopy[] {
   return rows.map((row) => ({
     row,
@@ -111,11 +110,11 @@ export function sameCopies(
   }));
 }
 
-function copyOf(envelope: Envelope, to: string, head: readonly Buffer[], body: Buffer | SealedBytes): Copy {
+function copyOf(envelope: Envelope, to: string, head: readonly Buffer[], body: Copy['body']): Copy {
   return { ...envelope, to, head: Buffer.concat(head), body };
 }
 
-/** The certificates of a batch's members: of posts, who is no member any more is left out. */
+/** Rows of active members of an open list, and the others (RULES 17): whoever left gets nothing more. */
 export function withoutLeavers(
   rows: readonly DeliveryRow[],
   members: ReadonlyMap<string, { state: string }>,

@@ -1,4 +1,4 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { errnoOf, Fault, wordsOf } from '../base/errors.ts';
@@ -12,56 +12,14 @@ import type { Queries } from '../store/database.ts';
 import { allLists, holdersOf, type ListRow } from '../store/lists.ts';
 import type { BindingRow } from '../store/schema.ts';
 import { compileTemplate } from '../template/templates.ts';
+import { type Finding, finding } from './check-files.ts';
 import type { Keyring } from './keyring.ts';
 import { contextOf, type ListContext, type SiteDefaults } from './list-context.ts';
-
-/** One thing that was looked at. `text` says what is wrong and what to do; of what is good, what was found. */
-export interface Finding {
-  readonly level: 'good' | 'warning' | 'problem';
-  readonly about: string;
-  readonly text: string;
-}
 
 const day = 86_400_000;
 const soon = 30 * day;
 
 const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
-const finding = (level: Finding['level'], about: string, text: string): Finding => ({ level, about, text });
-
-/** Folders that hold keys or messages must be there, ours, and closed to others. */
-export async function checkFolder(
-  path: string,
-  d: { readonly what: string; readonly need: boolean; readonly uid: number | null },
-): Promise<Finding[]> {
-  const info = await stat(path).catch((error: unknown) => errnoOf(error) ?? 'unknown error');
-  if (info === 'ENOENT') {
-    return d.need
-      ? [finding('warning', path, `${d.what} is not there yet: it is made when it is needed`)]
-      : [];
-  }
-  if (typeof info === 'string')
-    return [
-      finding(
-        'problem',
-        path,
-        `${d.what} cannot be looked at (${info}): let reseal's user own it and the folders above`,
-      ),
-    ];
-  if (!info.isDirectory()) return [finding('problem', path, `${d.what} is no folder: move the file away`)];
-  if ((info.mode & 0o077) !== 0) {
-    return [
-      finding(
-        'problem',
-        path,
-        `${d.what} is open to other users (mode ${(info.mode & 0o777).toString(8)}): chmod 700 ${path}`,
-      ),
-    ];
-  }
-  if (d.uid !== null && d.uid !== 0 && info.uid !== d.uid) {
-    return [finding('problem', path, `${d.what} belongs to user ${info.uid}, not to ${d.uid}: chown it`)];
-  }
-  return [finding('good', path, `${d.what}: mode and owner are right`)];
-}
 
 export interface ListCheckParts {
   readonly q: Queries;
@@ -69,6 +27,8 @@ export interface ListCheckParts {
   readonly defaults: SiteDefaults;
   readonly siteTrust: TrustSource;
   readonly folderOf: (address: string) => string;
+  /** What is said where a key needs a passphrase that only the daemon may be given; null if none is kept from us. */
+  readonly unseenPassphrase: string | null;
   readonly now: number;
 }
 
@@ -106,11 +66,16 @@ async function checkList(parts: ListCheckParts, row: ListRow): Promise<Finding[]
 
 /** The key pairs of a list or of the service address. */
 export async function checkKeys(
-  { keyring, folderOf, now }: Pick<ListCheckParts, 'keyring' | 'folderOf' | 'now'>,
+  parts: Pick<ListCheckParts, 'keyring' | 'folderOf' | 'unseenPassphrase' | 'now'>,
   address: string,
 ): Promise<Finding[]> {
+  const { keyring, folderOf, unseenPassphrase, now } = parts;
   const { problems } = await keyring.keysOf({ address });
-  const found = problems.map((problem) => finding('problem', address, problem.message));
+  const found = problems.map((problem) =>
+    unseenPassphrase !== null && problem.code === 'key-passphrase'
+      ? finding('warning', address, `${problem.message}; ${unseenPassphrase}`)
+      : finding('problem', address, problem.message),
+  );
   const encryption = await keyring.encryptionPair({ address });
   const signing = await keyring.signingPair({ address });
   const folder = folderOf(address);
@@ -119,7 +84,7 @@ export async function checkKeys(
       finding(
         'problem',
         address,
-        `there is no key pair in ${folder}: mail to it cannot be opened; \`reseal key csr\` and \`key import\` make one from a request`,
+        `there is no key pair in ${folder}: mail to it cannot be opened; bring its keys back, or let \`reseal key create ${address}\` make new ones`,
       ),
     );
   }

@@ -2,16 +2,19 @@ import type { Plaintext } from '../base/bytes.ts';
 import { Fault } from '../base/errors.ts';
 import { certsOnly } from '../cms/sign.ts';
 import { sentenceOf } from '../pki/reasons.ts';
-import type { OpenReport } from '../smime/open.ts';
+import type { Findings } from '../smime/open.ts';
+import type { LedgerEvent } from '../store/schema.ts';
 import type { Variables } from '../template/templates.ts';
+import type { DecisionReason } from './authorize.ts';
 import { commandOf } from './command-text.ts';
 import { conclude } from './decide.ts';
-import type { Filing } from './harvest.ts';
+import type { Filing, FilingReason } from './harvest.ts';
+import { rolesOn } from './list-context.ts';
 import type { SpooledMail } from './local-mail.ts';
 import type { Notice } from './notify.ts';
 import { harvestFor } from './post.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
-import { answerSender, dateOf, mailVariables } from './report-mails.ts';
+import { alertOwners, answerSender, dateOf, mailVariables, mayAnswer } from './report-mails.ts';
 import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
 
 type Answer = Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language'>;
@@ -20,11 +23,7 @@ type Answer = Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language'>;
  * Mail to -sendcert: the certificates of its verified signature are kept and the sender is told; it is never
  * distributed. A copy that waited for the certificate goes out.
  */
-export async function takeCertificate(
-  parts: FlowParts,
-  work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
-): Promise<void> {
+export async function takeCertificate(parts: FlowParts, work: PostingWork, report: Findings): Promise<void> {
   const filed = await harvestFor(parts, work, report);
   const taken = filed.filings.filter(
     (filing) => filing.action === 'use' || filing.reason === 'already-known',
@@ -52,7 +51,16 @@ export async function takeCertificate(
   const detail = first
     ? `certificate of ${first.subject}, ${filed.released} waiting copies released`
     : notTaken(reason, report);
-  await finish(parts, work, report, { answer, event, reason: first ? null : reason, detail });
+  const member = report.author ?? report.claimed;
+  // Its sender is rarely answered, for nothing proves who he is (RULES 20): the owners can help him.
+  const isOurs = member !== null && (await rolesOn(parts.database.q, work.list, member)).member;
+  const told = {
+    event: 'a certificate was not taken',
+    reason: reason ?? '',
+    reasonText: `${member}: ${detail}`,
+  };
+  const alerts = first === null && isOurs ? await alertOwners(parts, work, told) : [];
+  await finish(parts, work, report, { answer, event, reason: first ? null : reason, detail, member, alerts });
 }
 
 /** One entry per certificate, with what it is used for. */
@@ -74,26 +82,35 @@ function inGroups(hex: string): string {
   return (hex.match(/.{1,8}/g) ?? []).join(' ');
 }
 
-function notTaken(reason: string | null, report: Omit<OpenReport, 'entity'>): string {
-  const filings: Readonly<Record<string, string>> = {
-    'changed-key':
-      'it has another key than the certificate that is known for you, so the change has to be confirmed',
-    'owner-decides': 'an owner of the list has to approve it first',
-    candidate: 'nothing signed says that it is yours: an owner of the list has to approve it first',
-    older: 'a newer one is known',
-    future: sentenceOf('future'),
-    off: 'this list does not take certificates from mail',
-  };
-  return reason === null
-    ? 'the message has no usable certificate'
-    : (filings[reason] ?? sentenceFor(reason, report));
+/** Why a certificate was not taken, for its sender; the other filings were. */
+const untaken: Readonly<
+  Record<Exclude<FilingReason, 'first' | 'same-key' | 'newer' | 'already-known'>, string>
+> = {
+  'changed-key':
+    'it has another key than the certificate that is known for you; it has arrived, and the owners of the list were asked to approve it. You need not send it again',
+  'owner-decides':
+    'it has arrived, and the owners of the list were asked to approve it. You need not send it again',
+  candidate: 'nothing signed says that it is yours: an owner of the list has to approve it first',
+  older: 'a newer one is known',
+  future: sentenceOf('future'),
+  off: 'this list does not take certificates from mail',
+};
+
+function notTaken(reason: FilingReason | DecisionReason | null, report: Findings): string {
+  if (reason === null) return 'the message has no usable certificate';
+  if (reason === 'not-signed') return 'the message is not signed';
+  return isUntaken(reason) ? untaken[reason] : sentenceFor(reason, report);
+}
+
+function isUntaken(reason: string): reason is keyof typeof untaken {
+  return Object.hasOwn(untaken, reason);
 }
 
 /** Mail to -request and to the service address: HELP and GET CERT. `entity` is the opened content, if it was encrypted. */
 export async function answerCommand(
   parts: FlowParts,
   work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
+  report: Findings,
   entity: Plaintext | null,
 ): Promise<void> {
   const { list, outer, spooled } = work;
@@ -148,8 +165,15 @@ export async function recordBounce(parts: FlowParts, work: PostingWork): Promise
 async function finish(
   parts: FlowParts,
   work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
-  d: { answer: Answer | null; event: string; reason: string | null; detail: string },
+  report: Findings,
+  d: {
+    answer: Answer | null;
+    event: LedgerEvent;
+    reason: string | null;
+    detail: string;
+    member?: string | null;
+    alerts?: readonly SpooledMail[];
+  },
 ): Promise<void> {
   const mail = d.answer ? await spoolAnswer(parts, work, report, d.answer) : null;
   const at = parts.clock.now();
@@ -160,23 +184,26 @@ async function finish(
       receivedAt: work.spooled.receivedAt,
     }),
   );
-  const mails = mail ? [mail] : [];
-  const { event, reason } = d;
-  const detail =
-    mail || !d.answer
-      ? d.detail
-      : `${d.detail}; not answered: the sender is not verified, or was answered within the hour`;
+  const mails = [...(mail ? [mail] : []), ...(d.alerts ?? [])];
+  const { event, reason, member = null } = d;
+  const detail = mail || !d.answer ? d.detail : `${d.detail}; not answered: ${whyNotAnswered(work, report)}`;
   await parts.database.write((tx) =>
-    conclude(tx, work, { state: 'done', event, reason, detail, verdict, mails }, at),
+    conclude(tx, work, { state: 'done', event, reason, detail, member, verdict, mails }, at),
   );
   parts.log.event(event, { id: work.message.id, list: work.list.address, reason, answered: mail !== null });
   parts.wakeDelivery();
 }
 
+function whyNotAnswered(work: PostingWork, report: Findings): string {
+  return mayAnswer(work, report) === null
+    ? 'no valid signature shows that the sender wrote it'
+    : 'the sender was answered within the hour';
+}
+
 async function spoolAnswer(
   parts: FlowParts,
   work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
+  report: Findings,
   answer: Answer,
 ): Promise<SpooledMail | null> {
   try {

@@ -1,16 +1,18 @@
 import type { Queries } from '../store/database.ts';
 import { record } from '../store/ledger.ts';
 import { recordVerdict } from '../store/postings.ts';
-import type { JsonObject, PostingState } from '../store/schema.ts';
+import type { JsonObject, LedgerEvent, PostingState } from '../store/schema.ts';
 import type { SpooledMail } from './local-mail.ts';
 import type { PostingWork } from './posting-work.ts';
 
 /** What one posting came to: its state, its record, its ledger line, and the mails that tell of it. */
 export interface Conclusion {
   readonly state: PostingState;
-  readonly event: string;
+  readonly event: LedgerEvent;
   readonly reason: string | null;
   readonly detail: string;
+  /** The address that it is about, where one is. */
+  readonly member?: string | null;
   readonly verdict: JsonObject;
   readonly prepared?: JsonObject;
   readonly mails?: readonly SpooledMail[];
@@ -35,6 +37,7 @@ export async function conclude(tx: Queries, work: PostingWork, d: Conclusion, at
     messageId: message.id,
     postingId: posting.id,
     list: list.address,
+    member: d.member ?? null,
     event: d.event,
     reason: d.reason,
     detail: d.detail,

@@ -8,7 +8,7 @@ import { findMessage, type MessageRow, messagesByHeaderId } from '../store/messa
 import { type PostingRow, postingsOf } from '../store/postings.ts';
 import type { DeliveryRow, JsonObject } from '../store/schema.ts';
 import { isSpoolId } from '../store/spool-id.ts';
-import { remedyForCopy, remedyForMessage, remedyForPosting } from './remedies.ts';
+import { remedyForCopy, remedyForMessage, remedyForPosting, remedyForReason } from './remedies.ts';
 import { sentenceFor } from './verdict-record.ts';
 
 /** What happened to one message and why; times in ISO 8601. Outer Subject only (RULES 14). */
@@ -16,6 +16,8 @@ export interface Story {
   readonly id: string;
   /** Null for a message that was refused in its SMTP session: only the ledger knows it. */
   readonly message: StoryMessage | null;
+  /** Lists that refused it in its SMTP session. */
+  readonly refusals: readonly StoryRefusal[];
   readonly postings: readonly StoryPosting[];
   readonly history: readonly StoryEvent[];
 }
@@ -26,7 +28,10 @@ export interface StoryMessage {
   readonly from: string | null;
   readonly envelopeFrom: string;
   readonly to: readonly string[];
+  /** Host and address of the client, as far as they are known. */
   readonly receivedFrom: string;
+  /** What the client called itself. */
+  readonly helo: string;
   readonly protocol: string;
   readonly receivedAt: string;
   readonly size: number;
@@ -34,6 +39,17 @@ export interface StoryMessage {
   readonly reason: string | null;
   readonly detail: string | null;
   readonly nextTry: string | null;
+  readonly remedy: string | null;
+}
+
+export interface StoryRefusal {
+  readonly at: string;
+  readonly list: string | null;
+  readonly reason: string | null;
+  readonly detail: string | null;
+  /** Host and address of the client, and what stood in From; null where the ledger does not say. */
+  readonly receivedFrom: string | null;
+  readonly from: string | null;
   readonly remedy: string | null;
 }
 
@@ -77,6 +93,7 @@ export interface StoryCopy {
 export interface StoryEvent {
   readonly at: string;
   readonly event: string;
+  readonly posting: number | null;
   readonly list: string | null;
   readonly member: string | null;
   readonly reason: string | null;
@@ -112,13 +129,19 @@ async function storyOf(q: Queries, id: string, member: string | null): Promise<S
   for (const posting of message ? await postingsOf(q, id) : [])
     postings.push(await postingStory(q, posting, member));
   const history = ledger.filter((line) => member === null || line.member === null || line.member === member);
-  return { id, message: message && messageStory(message), postings, history: history.map(eventStory) };
+  return {
+    id,
+    message: message && messageStory(message, postings[0]?.list ?? 'LIST'),
+    refusals: ledger.filter((line) => line.event === 'refused' && line.postingId === null).map(refusalStory),
+    postings,
+    history: history.map(eventStory),
+  };
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
 
-function messageStory(row: MessageRow): StoryMessage {
+function messageStory(row: MessageRow, list: string): StoryMessage {
   const { envelope } = row;
   return {
     messageId: row.messageId,
@@ -127,6 +150,7 @@ function messageStory(row: MessageRow): StoryMessage {
     envelopeFrom: envelope.from,
     to: envelope.to,
     receivedFrom: envelope.client,
+    helo: envelope.helo,
     protocol: envelope.protocol,
     receivedAt: iso(row.receivedAt),
     size: row.size,
@@ -134,22 +158,23 @@ function messageStory(row: MessageRow): StoryMessage {
     reason: row.reason,
     detail: row.detail,
     nextTry: isoOrNull(row.nextAt),
-    remedy: remedyForMessage(row),
+    remedy: remedyForMessage({ ...row, list }),
   };
 }
 
 async function postingStory(q: Queries, posting: PostingRow, member: string | null): Promise<StoryPosting> {
-  const list = await listById(q, posting.listId);
+  const row = await listById(q, posting.listId);
+  const list = row?.address ?? `list ${posting.listId}`;
   const verdict = posting.verdict ?? {};
   const rows = await deliveriesOf(q, posting.id);
   const copies: Record<string, number> = {};
-  for (const row of rows) copies[row.state] = (copies[row.state] ?? 0) + 1;
+  for (const { state } of rows) copies[state] = (copies[state] ?? 0) + 1;
   const rule = textIn(verdict, 'rule');
   const report = { missingIssuer: textIn(verdict, 'missingIssuer'), claimed: textIn(verdict, 'from') };
   const reasons = Array.isArray(verdict.reasons) ? verdict.reasons.map(String) : [];
   return {
     id: posting.id,
-    list: list?.address ?? `list ${posting.listId}`,
+    list,
     kind: posting.kind,
     state: posting.state,
     reason: posting.reason,
@@ -166,9 +191,11 @@ async function postingStory(q: Queries, posting: PostingRow, member: string | nu
     reasons: reasons.map((code) => ({ code, text: sentenceFor(code, report) })),
     // Written by verdictRecord, read back as it was.
     layers: Array.isArray(verdict.layers) ? (verdict.layers as Layer[]) : [],
-    remedy: remedyForPosting(posting),
+    remedy: remedyForPosting({ ...posting, list }),
     copies,
-    members: rows.filter((row) => member === null || row.member === member).map(copyStory),
+    members: rows
+      .filter((one) => member === null || one.member === member)
+      .map((one) => copyStory(one, { list, messageId: posting.messageId })),
   };
 }
 
@@ -177,7 +204,7 @@ function textIn(record: JsonObject, name: string): string | null {
   return typeof value === 'string' ? value : null;
 }
 
-function copyStory(row: DeliveryRow): StoryCopy {
+function copyStory(row: DeliveryRow, of: { list: string; messageId: string }): StoryCopy {
   const isOpen = row.finishedAt === null;
   const waits = row.state === 'pending' || row.state === 'deferred';
   return {
@@ -194,10 +221,23 @@ function copyStory(row: DeliveryRow): StoryCopy {
     until: isOpen ? iso(row.expiresAt) : null,
     notifiedAt: isoOrNull(row.notifiedAt),
     finishedAt: isoOrNull(row.finishedAt),
-    remedy: remedyForCopy(row),
+    remedy: remedyForCopy({ ...row, ...of }),
   };
 }
 
-function eventStory({ at, event, list, member, reason, detail, data }: LedgerRow): StoryEvent {
-  return { at: iso(at), event, list, member, reason, detail, data };
+function eventStory(line: LedgerRow): StoryEvent {
+  const { at, event, postingId: posting, list, member, reason, detail, data } = line;
+  return { at: iso(at), event, posting, list, member, reason, detail, data };
+}
+
+function refusalStory({ at, list, reason, detail, data }: LedgerRow): StoryRefusal {
+  return {
+    at: iso(at),
+    list,
+    reason,
+    detail,
+    receivedFrom: data && textIn(data, 'client'),
+    from: data && textIn(data, 'from'),
+    remedy: reason === null ? null : remedyForReason(reason, list ?? 'LIST'),
+  };
 }

@@ -1,4 +1,4 @@
-import type { OpenReport } from '../smime/open.ts';
+import type { Findings } from '../smime/open.ts';
 import { conclude } from './decide.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 import { type Prepared, prepareFor } from './prepare.ts';
@@ -11,11 +11,7 @@ import { toJson, verdictRecord } from './verdict-record.ts';
  * else whoever captured a post could have it opened by sending it to the owners (RULES 1). Without one it goes on as
  * it came. Gives whether copies are to go out.
  */
-export async function forwardToRole(
-  parts: FlowParts,
-  work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
-): Promise<boolean> {
+export async function forwardToRole(parts: FlowParts, work: PostingWork, report: Findings): Promise<boolean> {
   const { list, message, posting, spooled } = work;
   const at = parts.clock.now();
   const opened = (await sightingOf(parts, work, report)) === 'new';

@@ -26,7 +26,6 @@ export type FilingReason =
   | 'candidate'
   | 'older'
   | 'future'
-  | 'not-trusted'
   | 'off';
 
 /** The certificate now in use for one purpose, as far as the decision needs it. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Database } from '../store/database.ts';
+import { freeExpiredLeases } from '../store/deliveries.ts';
 import { forgetLedger } from '../store/ledger.ts';
 import { forgetMessages, markRemoved, messagesToClean } from '../store/messages.ts';
 import { forgetReplies } from '../store/notices.ts';
@@ -27,7 +28,8 @@ const batch = 500;
 
 /**
  * Ends what waited too long and forgets what is over: held and deferred copies past their time, posts that no
- * moderator answered, spool files that serve nothing any more, rows and ledger beyond `retention`.
+ * moderator answered, leases of attempts that nobody wrote down, spool files that serve nothing any more, rows and
+ * ledger beyond `retention`.
  */
 export async function keepHouse(parts: HousekeepingParts): Promise<void> {
   const { database, spool, node } = parts;
@@ -42,6 +44,7 @@ export async function keepHouse(parts: HousekeepingParts): Promise<void> {
     const before = now - list.policy['held.days'] * day;
     await database.write((tx) => expirePostings(tx, { listId: list.id, before, at: now }));
   }
+  await freeExpiredLeases(database.q, now);
   await finishIdlePostings(database.q);
   let removed = 0;
   for (;;) {

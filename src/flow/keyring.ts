@@ -6,7 +6,8 @@ import { type KeyPair, loadKeyPairs, pairFor } from '../pki/keys.ts';
 import type { TrustAnchors } from '../pki/path.ts';
 import { loadTrustAnchors } from '../pki/trust.ts';
 import { type TrustSource, trustOf } from '../policy/trust.ts';
-import type { ListContext } from './list-context.ts';
+import type { Database } from '../store/database.ts';
+import { everyList, type ListContext, type SiteDefaults } from './list-context.ts';
 
 /** A list's key pairs that can be used, and what is wrong with the others. */
 export interface ListKeys {
@@ -119,4 +120,18 @@ export function decryptionKeys(pairs: readonly KeyPair[]): DecryptionKey[] {
 /** The usual place of a list's keys: `etc/lists/<address>`. Addresses of lists are safe names (`checkListName`). */
 export function keyFolder(listsFolder: string, address: string): string {
   return join(listsFolder, address);
+}
+
+/** Reads the keys and authorities of every list, so that what is wrong with them stands in the log before it matters. */
+export async function readKeys(d: {
+  database: Database;
+  defaults: SiteDefaults;
+  keyring: Keyring;
+  log: Log;
+}): Promise<void> {
+  const unreadable = (list: string, detail: string) => d.log.warn('list-unreadable', { list, detail });
+  for (const list of await everyList(d.database.q, d.defaults, unreadable)) {
+    await d.keyring.keysOf(list);
+    await d.keyring.anchorsOf(list);
+  }
 }

@@ -14,7 +14,9 @@ export const listKeyFault = faultsOf({
   'keys-not-writable': (d: { folder: string; why: string }) =>
     `the keys cannot be written to ${d.folder} (${d.why}): it must belong to reseal's user`,
   'keys-none': (d: { folder: string }) =>
-    `there is no private key in ${d.folder}: \`reseal list create\` makes one`,
+    `there is no private key in ${d.folder}: \`reseal key create\` makes one`,
+  'keys-usable': (d: { address: string; folder: string; sha256: string }) =>
+    `${d.address} has a key pair already, in ${d.folder}, with the certificate ${d.sha256.slice(0, 8)}: \`reseal key csr ${d.address}\` asks for a new certificate; to give the key up, move the folder away`,
   'certificate-not-read': (d: { what: string }) =>
     `the file holds no certificate that can be read: ${d.what}`,
   'certificate-of-other-key': (d: { folder: string }) =>

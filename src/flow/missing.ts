@@ -3,6 +3,7 @@ import { Fault } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Database, Queries } from '../store/database.ts';
 import { deliveriesFor } from '../store/deliveries.ts';
+import { lastAbout } from '../store/ledger.ts';
 import type { MessageRow } from '../store/messages.ts';
 import { noticeDue, noticeIsDue } from '../store/notices.ts';
 import { finish, hold } from '../store/outcomes.ts';
@@ -11,6 +12,7 @@ import type { ListContext } from './list-context.ts';
 import { type LocalMailParts, type SpooledMail, spoolLocalMail } from './local-mail.ts';
 import type { MemberCertificate } from './member-certificate.ts';
 import type { Compose } from './notify.ts';
+import { sentenceFor } from './verdict-record.ts';
 
 export interface MissingParts extends LocalMailParts {
   readonly database: Database;
@@ -68,6 +70,13 @@ export async function settleMissing(
       if (told) await mail?.queue(tx);
     },
     async cleanUp() {
+      const { id } = d.message;
+      parts.log.event(action === 'hold' ? 'copy-held' : 'copy-dropped', {
+        id,
+        list: list.address,
+        member: row.member,
+        reason,
+      });
       // Another batch told him meanwhile.
       if (mail && !told) await parts.spool.remove(mail.id);
     },
@@ -89,6 +98,24 @@ async function noticeOrNone(
     parts.log.error('notice-failed', { list: d.list.address, member: d.row.member, code, detail });
     return null;
   }
+}
+
+/**
+ * The cause as the member reads it. Where nothing is known for him because what he sent was not taken, that is the
+ * cause. In general words only: names in that certificate are whatever its maker wrote, and the list signs the notice.
+ */
+async function whyMissing(
+  parts: MissingParts,
+  list: ListContext,
+  member: string,
+  certificate: MemberCertificate & { readonly usable: false },
+): Promise<string> {
+  if (certificate.reason !== 'no-certificate') return certificate.detail;
+  const about = { list: list.address, member, event: 'certificate-not-taken' } as const;
+  const last = await lastAbout(parts.database.q, about);
+  if (!last?.reason) return certificate.detail;
+  const day = new Date(last.at).toISOString().slice(0, 10);
+  return `${certificate.detail}; what you sent on ${day} was not taken: ${sentenceFor(last.reason, null)}`;
 }
 
 async function spoolNotice(
@@ -117,7 +144,7 @@ async function spoolNotice(
         user: { email: row.member, lang: d.language },
         mail: { sender: message.fromAddress ?? '', subject: message.subject ?? '' },
         reason: certificate.reason,
-        reason_text: certificate.detail,
+        reason_text: await whyMissing(parts, list, row.member, certificate),
         waiting: list.policy['missing.action'] === 'hold' ? waiting.length + 1 : 0,
         expires: new Date(expiresAt).toISOString().slice(0, 10),
       },

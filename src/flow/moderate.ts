@@ -4,12 +4,22 @@ import type { Database, Queries } from '../store/database.ts';
 import { record } from '../store/ledger.ts';
 import { touch } from '../store/meta.ts';
 import { findPosting, type PostingRow, releasePosting } from '../store/postings.ts';
+import type { LedgerEvent, PostingState } from '../store/schema.ts';
 import type { Spool } from '../store/spool.ts';
 import { type ListContext, listOf, type SiteDefaults } from './list-context.ts';
+import { cameEncrypted } from './verdict-record.ts';
+
+const stateWords: Partial<Record<string, string>> = {
+  new: 'not decided yet',
+  'fanning-out': 'being distributed already',
+  distributing: 'being distributed already',
+  done: 'distributed already',
+  quarantine: 'in quarantine',
+};
 
 export const moderateFault = faultsOf({
-  'posting-not-held': (d: { id: number; state: string }) =>
-    `the posting ${d.id} does not wait for a moderator: it is ${d.state}`,
+  'posting-not-held': (d: { id: number; state: PostingState | 'answered already' }) =>
+    `the posting ${d.id} does not wait for a moderator: it is ${stateWords[d.state] ?? d.state}`,
   'posting-unknown': (d: { id: number }) => `there is no posting ${d.id}: see \`reseal queue list --held\``,
   'posting-list-closed': (d: { list: string }) =>
     `${d.list} is closed: open it with \`reseal list open ${d.list}\`, or refuse the posting`,
@@ -84,7 +94,7 @@ async function heldPosting(
 function sealedIfNowRequired(posting: PostingRow, list: ListContext): PostingRow['prepared'] {
   const { prepared } = posting;
   if (prepared === null || (prepared.mode !== 'clear' && prepared.mode !== 'when-possible')) return null;
-  const permit = mayLeaveClear(list.policy, { receivedEncrypted: posting.verdict?.encrypted !== false });
+  const permit = mayLeaveClear(list.policy, { receivedEncrypted: cameEncrypted(posting) });
   return permit === null ? { ...prepared, mode: 'sealed' } : null;
 }
 
@@ -94,7 +104,7 @@ async function answer(
   list: ListContext,
   d: {
     state: Answered['state'];
-    event: string;
+    event: LedgerEvent;
     reason: string | null;
     detail: string;
     now: number;

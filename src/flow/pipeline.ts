@@ -32,7 +32,7 @@ export async function processMessage(parts: FlowParts, messageId: string): Promi
     if (allOpened) await setMessageState(parts.database.q, messageId, finished);
   } catch (error) {
     if (isFault(error, 'worker-closed')) return;
-    if (error instanceof BrokenOpening) await afterBrokenOpening(parts, message, error.fault, opens);
+    if (error instanceof BrokenOpening) await afterBrokenOpening(parts, message, error.fault);
     else await wait(parts, message, error, opens);
   }
 }
@@ -141,23 +141,19 @@ async function drop(parts: FlowParts, work: PostingWork, reason: string): Promis
   parts.log.event('dropped', { id: work.message.id, list: work.list.address, reason });
 }
 
-/** Once more, then quarantine. */
-async function afterBrokenOpening(
-  parts: FlowParts,
-  message: MessageRow,
-  fault: Fault,
-  opens: number,
-): Promise<void> {
+/** What a message's row says between its first broken opening and the next. */
+const brokenOnce = 'opening-broken';
+
+/** Once more, then quarantine. Openings that ended, with whatever result, do not count. */
+async function afterBrokenOpening(parts: FlowParts, message: MessageRow, fault: Fault): Promise<void> {
   const now = parts.clock.now();
   const detail = wordsOf(fault);
+  const opens = message.reason === brokenOnce ? 2 : 1;
   const next: AfterOpening = afterOpening({ cause: 'broken', opens, crashes: 0, now });
-  const reason = fault.code;
-  parts.log.error('opening-failed', { id: message.id, code: reason, detail, next: next.next });
-  if (next.next !== 'quarantine') {
-    await setMessageState(parts.database.q, message.id, { state: 'queued', reason, detail, nextAt: next.at });
-    return;
-  }
-  await quarantine(parts, message, { reason, detail });
+  parts.log.error('opening-failed', { id: message.id, code: fault.code, detail, next: next.next });
+  if (next.next === 'quarantine') return quarantine(parts, message, { reason: fault.code, detail });
+  const again = { state: 'queued', reason: brokenOnce, detail, nextAt: next.at } as const;
+  await setMessageState(parts.database.q, message.id, again);
 }
 
 /** Not the message's fault (a setting, a template, the disk, a bug): it waits, longer each time, and says why. */

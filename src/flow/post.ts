@@ -1,9 +1,9 @@
 import { wordsOf } from '../base/errors.ts';
 import { mayLeaveClear } from '../policy/clear.ts';
 import { mostHops } from '../policy/outer.ts';
-import type { OpenReport } from '../smime/open.ts';
+import type { Findings } from '../smime/open.ts';
 import { duplicateOf } from '../store/postings.ts';
-import { authorize, type Decision } from './authorize.ts';
+import { authorize, type Decision, type DropReason } from './authorize.ts';
 import { type Conclusion, conclude } from './decide.ts';
 import { fileHarvest, knownFor, mirrorAddress } from './file-certificates.ts';
 import { type Filing, fileCertificates } from './harvest.ts';
@@ -23,7 +23,7 @@ const duplicateWindowMs = 7 * day;
  * Why a post is dropped before it is opened, or null: mail that came back to us, automatic answers, bounces, and the
  * same post again within seven days (same Message-ID and bytes below the newest Received).
  */
-export async function dropBeforeOpening(parts: FlowParts, work: PostingWork): Promise<string | null> {
+export async function dropBeforeOpening(parts: FlowParts, work: PostingWork): Promise<DropReason | null> {
   const { list, message, outer, spooled } = work;
   if (outer === null) return 'malformed';
   if (loopsThrough(outer.entity, list.address) || outer.hops > mostHops) return 'loop';
@@ -44,11 +44,7 @@ export async function dropBeforeOpening(parts: FlowParts, work: PostingWork): Pr
  * Decides a post that was opened: harvest, authorize, and one record with its ledger line, the mails about it and, if
  * it is authorized, the parts that every copy shares. Gives whether copies are to go out.
  */
-export async function decidePost(
-  parts: FlowParts,
-  work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
-): Promise<boolean> {
+export async function decidePost(parts: FlowParts, work: PostingWork, report: Findings): Promise<boolean> {
   const { list, spooled } = work;
   await harvestPost(parts, work, report);
   const roles = await rolesOn(parts.database.q, list, report.claimed ?? '');
@@ -80,7 +76,7 @@ export async function decidePost(
 function concludeFrom(
   parts: FlowParts,
   work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
+  report: Findings,
   decision: Decision,
   mails: readonly SpooledMail[],
   at: number,
@@ -108,12 +104,7 @@ function concludeFrom(
 }
 
 /** What is fixed for all copies of a post at this moment (RULES 18). */
-function prepare(
-  parts: FlowParts,
-  work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
-  at: number,
-): Prepared {
+function prepare(parts: FlowParts, work: PostingWork, report: Findings, at: number): Prepared {
   const { list, spooled } = work;
   const { envelope, receivedAt } = spooled;
   const permit = mayLeaveClear(list.policy, { receivedEncrypted: report.encrypted });
@@ -129,11 +120,7 @@ function prepare(
   });
 }
 
-async function harvestPost(
-  parts: FlowParts,
-  work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
-): Promise<void> {
+async function harvestPost(parts: FlowParts, work: PostingWork, report: Findings): Promise<void> {
   const { list } = work;
   if (report.author === null) return;
   const roles = await rolesOn(parts.database.q, list, report.author);
@@ -155,7 +142,7 @@ async function harvestPost(
 export async function harvestFor(
   parts: FlowParts,
   work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
+  report: Findings,
 ): Promise<{ filings: readonly Filing[]; released: number }> {
   const { list, message, spooled } = work;
   const { author: address, signature } = report;
@@ -174,14 +161,36 @@ export async function harvestFor(
     await mirrorAddress(parts.database.q, parts.certificates, address);
     parts.log.event('harvested', { id: message.id, address, list: list.address, released: filed.released });
   }
+  await tellOfPending(parts, work, address, filed.filings);
   if (filed.released > 0) parts.wakeDelivery();
   return filed;
+}
+
+/** RULES 15: a change waits for the owner, who has to know of it. */
+async function tellOfPending(
+  parts: FlowParts,
+  work: PostingWork,
+  address: string,
+  filings: readonly Filing[],
+): Promise<void> {
+  const [pending] = filings.filter((filing) => filing.action === 'pending');
+  if (!pending) return;
+  const { sha256, issuer } = pending.certificate;
+  const how = `reseal cert approve ${address} ${sha256.slice(0, 16)}`;
+  const reasonText = `${address} signed with a certificate that waits for your approval (issued by ${issuer}). Ask ${address} by another way than mail whether it is right, then: ${how}`;
+  const event = 'a certificate waits for your approval';
+  const told = { event, reason: pending.reason, reasonText, member: address, everyMs: day };
+  const mails = await alertOwners(parts, work, told);
+  await parts.database.write(async (tx) => {
+    for (const mail of mails) await mail.queue(tx);
+  });
+  if (mails.length > 0) parts.wakeDelivery();
 }
 
 async function mailsAbout(
   parts: FlowParts,
   work: PostingWork,
-  report: Omit<OpenReport, 'entity'>,
+  report: Findings,
   decision: Decision,
 ): Promise<SpooledMail[]> {
   if (decision.kind === 'authorized' || decision.kind === 'dropped') return [];

@@ -1,27 +1,32 @@
-import type { Plaintext } from '../base/bytes.ts';
-import { Plaintext as Opened } from '../base/bytes.ts';
-import { Fault } from '../base/errors.ts';
+import { Plaintext } from '../base/bytes.ts';
+import { faultsOf, isFault } from '../base/errors.ts';
 import { type Entity, parseEntity } from '../mime/entity.ts';
 import { mayLeaveClear } from '../policy/clear.ts';
 import { furtherAddress } from '../policy/list-name.ts';
 import { withoutEnvelopeFields } from '../smime/open.ts';
 import type { CryptoWorkers } from '../smime/workers.ts';
-import { hasDueDeliveries } from '../store/deliveries.ts';
 import { type MemberRow, membersNamed } from '../store/members.ts';
-import { findMessage } from '../store/messages.ts';
+import { findMessage, type MessageRow } from '../store/messages.ts';
 import { finish, hold } from '../store/outcomes.ts';
 import { findPosting, type PostingRow } from '../store/postings.ts';
 import type { DeliveryRow } from '../store/schema.ts';
+import type { SpooledMessage } from '../store/spool.ts';
 import { envelopeOf, type ReadyCopy, sameCopies, sealBatch, withoutLeavers } from './batch.ts';
 import type { Keyring } from './keyring.ts';
 import { type ListContext, listOf, type SiteDefaults } from './list-context.ts';
-import type { FindRecipients, MemberCertificate } from './member-certificate.ts';
+import type { FindRecipients } from './member-certificate.ts';
 import { type MissingParts, type Settlement, settleMissing } from './missing.ts';
 import type { OpenCache } from './open-cache.ts';
 import { reopen } from './open-posting.ts';
-import { clearCopy, distributionHeader, intactCopy, type Prepared } from './prepare.ts';
+import { clearCopy, distributionHeader, intactCopy, readPrepared } from './prepare.ts';
 import { sealPosting } from './seal-copies.ts';
-import { sentenceFor } from './verdict-record.ts';
+import { cameEncrypted, sentenceFor } from './verdict-record.ts';
+
+export const deliveryFault = faultsOf({
+  'posting-gone': (d: { posting: number }) => `posting ${d.posting} has lost its message or its list`,
+  'key-locked': (d: { list: string }) => `the private key of ${d.list} cannot be used now`,
+  'clear-forbidden': (d: { list: string }) => `the policy of ${d.list} does not let this post leave in clear`,
+});
 
 export interface BatchParts extends MissingParts {
   readonly workers: CryptoWorkers;
@@ -32,164 +37,143 @@ export interface BatchParts extends MissingParts {
   readonly openedSize: number;
 }
 
+/** Copies to send now, and what is to be written about the rows that get none. */
+export interface PreparedBatch {
+  readonly ready: readonly ReadyCopy[];
+  readonly settlements: readonly Settlement[];
+}
+
 /** One posting's batches: what they share is loaded once and kept while they follow each other. */
 export interface PostingBatches {
-  /** Copies to send now, and what is to be written about the rows that get none. */
-  prepare(
-    rows: readonly DeliveryRow[],
-  ): Promise<{ ready: readonly ReadyCopy[]; settlements: readonly Settlement[] }>;
-  /** Whether more rows of this posting are due. */
-  hasDue(now: number): Promise<boolean>;
-  finished(mark: () => Promise<void>): Promise<void>;
+  /** What log lines name: the message's spool id, as in its 250, and the list. */
+  readonly about: { readonly id: string; readonly list: string };
+  prepare(rows: readonly DeliveryRow[]): Promise<PreparedBatch>;
   /** Wipes what was opened and forgets the content keys. */
   end(): Promise<void>;
 }
 
+/** A posting that is being delivered, with what it came with. */
+interface Loaded {
+  readonly posting: PostingRow;
+  readonly message: MessageRow;
+  readonly list: ListContext;
+  readonly spooled: SpooledMessage;
+}
+
+/** The members of a batch of a post, by address; null for mail to who holds a role. */
+type Members = ReadonlyMap<string, MemberRow> | null;
+
 const farAway = 10 * 365 * 86_400_000;
 
-/** Loads a posting for delivery. Faults: 'posting-gone' when a row it needs is missing, and the spool's. */
+/** Loads a posting for delivery. Faults: 'posting-gone', 'prepared-malformed', and the spool's. */
 export async function loadBatch(parts: BatchParts, postingId: number): Promise<PostingBatches> {
   const { q } = parts.database;
   const posting = await findPosting(q, postingId);
   const message = posting && (await findMessage(q, posting.messageId));
   const list = posting && (await listOf(q, posting.listId, parts.defaults));
-  if (!posting || !message || !list)
-    throw new Fault('posting-gone', `posting ${postingId} has lost its message or its list`, {});
-  const spooled = await parts.spool.read(message.id);
+  if (!posting || !message || !list) throw deliveryFault('posting-gone', { posting: postingId });
+  const loaded = { posting, message, list, spooled: await parts.spool.read(message.id) };
+  return posting.kind === 'local' ? ownMail(loaded) : distribution(parts, loaded);
+}
+
+/** Mail that reseal wrote: it leaves as it lies in the spool. */
+function ownMail({ message, list, spooled }: Loaded): PostingBatches {
+  const envelope = envelopeOf(message.envelope.from, message, false);
+  return {
+    about: { id: message.id, list: list.address },
+    prepare: async (rows) => ({
+      ready: sameCopies(rows, envelope, Buffer.alloc(0), spooled.bytes),
+      settlements: [],
+    }),
+    end: async () => {},
+  };
+}
+
+/** Mail for members, or for those who hold a role: sealed for each, in clear, or as it came. */
+function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
+  const { posting, message, list, spooled } = loaded;
+  const prepared = readPrepared(posting);
+  const { mode } = prepared;
   const entity = parseEntity(spooled.bytes);
-  const common = {
-    hasDue: (now: number) => hasDueDeliveries(q, postingId, now),
-    finished: (mark: () => Promise<void>) => mark(),
-  };
-
-  if (posting.kind === 'local') {
-    const envelope = envelopeOf(message.envelope.from, message, false);
-    return {
-      ...common,
-      prepare: async (rows) => ({
-        ready: sameCopies(rows, envelope, Buffer.alloc(0), spooled.bytes),
-        settlements: [],
-      }),
-      end: async () => {},
-    };
-  }
-
-  const prepared = posting.prepared as unknown as Prepared;
   const header = distributionHeader(entity, list, prepared);
-  const envelope = envelopeOf(furtherAddress(list.address, 'bounces'), message, message.envelope.body8bit);
-  let isLocked = false;
-  const content = async (): Promise<Plaintext> => {
-    const cached = parts.cache.get(postingId);
-    if (cached) return cached;
-    const opened = await entityOf(parts, list, posting, entity, spooled.bytes);
-    isLocked = opened === null;
-    if (opened === null) throw new Fault('key-locked', 'the private key of the list cannot be used now', {});
-    parts.cache.put(postingId, opened);
-    return opened;
-  };
-  const seal = sealPosting(parts.workers, content);
+  const bounces = furtherAddress(list.address, 'bounces');
+  const seal = sealPosting(parts.workers, () => contentOf(parts, loaded, entity));
 
   const inClear = (rows: readonly DeliveryRow[]): ReadyCopy[] => {
     if (rows.length === 0) return [];
-    const plain =
-      prepared.mode === 'intact' ? intactCopy(entity, header) : clearOf(list, entity, header, posting);
-    return sameCopies(rows, envelope, plain.head, plain.body);
+    const { head, body } =
+      mode === 'intact' ? intactCopy(entity, header) : clearOf(posting, list, entity, header);
+    return sameCopies(rows, envelopeOf(bounces, message, message.envelope.body8bit), head, body);
+  };
+
+  const sealed = async (rows: readonly DeliveryRow[], members: Members): Promise<PreparedBatch> => {
+    const certificates = await parts.findRecipients(
+      list,
+      rows.map((row) => asMember(row, members)),
+    );
+    const sealable = (row: DeliveryRow): boolean =>
+      mode === 'sealed' || certificates.get(row.member)?.usable === true;
+    const envelope = envelopeOf(bounces, message, false);
+    const batch = await sealBatch(seal, { rows: rows.filter(sealable), certificates, header, envelope });
+    const settlements: Settlement[] = [];
+    for (const { row, certificate } of batch.missing) {
+      const language = languageOf(members?.get(row.member), list);
+      settlements.push(await settleMissing(parts, { list, message, row, certificate, language }));
+    }
+    return { ready: [...batch.ready, ...inClear(rows.filter((row) => !sealable(row)))], settlements };
+  };
+
+  const distribute = async (rows: readonly DeliveryRow[], members: Members): Promise<PreparedBatch> => {
+    if (mode === 'intact' || mode === 'clear') return { ready: inClear(rows), settlements: [] };
+    const problem = await parts.keyring.trustProblemOf(list);
+    // Else members would be told that nobody trusts their certificates, or get in clear what they could get sealed.
+    if (problem) return waiting(parts, rows, 'trust-unreadable', problem.message);
+    try {
+      return await sealed(rows, members);
+    } catch (error) {
+      if (!isFault(error, 'key-locked')) throw error;
+      return waiting(parts, rows, 'key-locked', null);
+    }
   };
 
   return {
-    ...common,
+    about: { id: message.id, list: list.address },
     async prepare(rows) {
-      const members =
-        posting.kind === 'post'
-          ? await membersNamed(
-              q,
-              list.id,
-              rows.map((row) => row.member),
-            )
-          : null;
-      const { staying, leaving } = members
-        ? withoutLeavers(rows, members, list)
-        : { staying: [...rows], leaving: [] };
-      const settlements: Settlement[] = leaving.map((row) => cancelled(parts, row));
-      if (prepared.mode === 'intact' || prepared.mode === 'clear')
-        return { ready: inClear(staying), settlements };
-      const problem = await parts.keyring.trustProblemOf(list);
-      // Else members would be told that nobody trusts their certificates, or get in clear what they could get sealed.
-      if (problem)
-        return {
-          ready: [],
-          settlements: [...settlements, ...wait(parts, staying, 'trust-unreadable', problem.message)],
-        };
-      const certificates = await parts.findRecipients(
-        list,
-        staying.map((row) => asMember(row, members)),
-      );
-      const sealable = (row: DeliveryRow) =>
-        prepared.mode === 'sealed' || certificates.get(row.member)?.usable === true;
-      try {
-        const batch = await sealBatch(seal, {
-          rows: staying.filter(sealable),
-          certificates,
-          header,
-          envelope: { ...envelope, body8bit: false },
-        });
-        for (const one of batch.missing) {
-          const language = languageOf(members?.get(one.row.member), list);
-          settlements.push(
-            await settleMissing(parts, {
-              list,
-              message,
-              row: one.row,
-              certificate: one.certificate,
-              language,
-            }),
-          );
-        }
-        return { ready: [...batch.ready, ...inClear(staying.filter((row) => !sealable(row)))], settlements };
-      } catch (error) {
-        if (!isLocked) throw error;
-        return { ready: [], settlements: [...settlements, ...wait(parts, staying, 'key-locked', null)] };
-      }
+      if (posting.kind !== 'post') return distribute(rows, null);
+      const addresses = rows.map((row) => row.member);
+      const members = await membersNamed(parts.database.q, list.id, addresses);
+      const { staying, leaving } = withoutLeavers(rows, members, list);
+      const { ready, settlements } = await distribute(staying, members);
+      return { ready, settlements: [...leaving.map((row) => cancelled(parts, row)), ...settlements] };
     },
     async end() {
       await seal.end();
-      parts.cache.drop(postingId);
+      parts.cache.drop(posting.id);
     },
   };
 }
 
-/** The entity to seal: the content of the innermost encryption, or a clear post's own content. */
-async function entityOf(
-  parts: BatchParts,
-  list: ListContext,
-  posting: PostingRow,
-  message: Entity,
-  bytes: Buffer,
-): Promise<Plaintext | null> {
-  if (posting.verdict?.encrypted !== true) return new Opened(withoutEnvelopeFields(message));
-  return reopen(
-    { q: parts.database.q, workers: parts.workers, keyring: parts.keyring, openedSize: parts.openedSize },
-    list,
-    bytes,
-  );
+/** The entity to seal, from memory or opened again; the cache owns it. Fault: 'key-locked'. */
+async function contentOf(parts: BatchParts, loaded: Loaded, entity: Entity): Promise<Plaintext> {
+  const { posting, list, spooled } = loaded;
+  const cached = parts.cache.get(posting.id);
+  if (cached) return cached;
+  const opened = cameEncrypted(posting)
+    ? await reopen({ ...parts, q: parts.database.q }, list, spooled.bytes)
+    : new Plaintext(withoutEnvelopeFields(entity));
+  if (opened === null) throw deliveryFault('key-locked', { list: list.address });
+  parts.cache.put(posting.id, opened);
+  return opened;
 }
 
-function clearOf(list: ListContext, entity: Entity, header: Buffer, posting: PostingRow) {
-  // Asked again at every attempt: a row that says "clear" is not enough to let an encrypted post out in clear.
-  const permit = mayLeaveClear(list.policy, { receivedEncrypted: posting.verdict?.encrypted !== false });
-  if (permit === null)
-    throw new Fault(
-      'clear-forbidden',
-      `the policy of ${list.address} does not let this post leave in clear`,
-      {},
-    );
+/** Asked again at every attempt: a row that says "clear" is not enough to let an encrypted post out in clear. */
+function clearOf(posting: PostingRow, list: ListContext, entity: Entity, header: Buffer) {
+  const permit = mayLeaveClear(list.policy, { receivedEncrypted: cameEncrypted(posting) });
+  if (permit === null) throw deliveryFault('clear-forbidden', { list: list.address });
   return clearCopy(entity, header, permit);
 }
 
-function asMember(
-  row: DeliveryRow,
-  members: ReadonlyMap<string, MemberRow> | null,
-): { address: string; settings: MemberRow['settings'] } {
+function asMember(row: DeliveryRow, members: Members): { address: string; settings: MemberRow['settings'] } {
   return { address: row.member, settings: members?.get(row.member)?.settings ?? {} };
 }
 
@@ -208,19 +192,18 @@ function cancelled(parts: BatchParts, row: DeliveryRow): Settlement {
   };
 }
 
-/** RULES 18: while the key or the authorities of the list cannot be used the copy waits; its lifetime does not run. */
-function wait(
+/** RULES 18: while the key or the authorities of the list cannot be used copies wait; their lifetime does not run. */
+function waiting(
   parts: BatchParts,
   rows: readonly DeliveryRow[],
   reason: 'key-locked' | 'trust-unreadable',
   words: string | null,
-): Settlement[] {
+): PreparedBatch {
   const at = parts.clock.now();
   const detail = `${sentenceFor(reason, null)}${words ? `: ${words}` : ''}`;
-  return rows.map(({ id }) => {
+  const settlements = rows.map(({ id }): Settlement => {
     const held = { id, reason, detail, expiresAt: at + farAway };
     return { apply: (tx) => hold(tx, [held], at), cleanUp: async () => {} };
   });
+  return { ready: [], settlements };
 }
-
-export type { MemberCertificate };

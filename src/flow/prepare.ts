@@ -1,4 +1,6 @@
+import { z } from 'zod';
 import { brandClear, type ClearBytes } from '../base/bytes.ts';
+import { faultsOf } from '../base/errors.ts';
 import { bodyBytes, type Entity } from '../mime/entity.ts';
 import type { Envelope } from '../mime/envelope.ts';
 import { type Field, formatField } from '../mime/header.ts';
@@ -7,27 +9,48 @@ import { taggedSubject } from '../mime/subject.ts';
 import { received } from '../mime/trace.ts';
 import type { ClearPermit } from '../policy/clear.ts';
 import { furtherAddress } from '../policy/list-name.ts';
+import type { JsonObject } from '../store/schema.ts';
 import type { ListContext } from './list-context.ts';
 import { listIdOf } from './outer.ts';
 
-/** What is fixed when a post is accepted, so that every attempt makes the same header (RULES 18). */
-export interface Prepared {
+export const prepareFault = faultsOf({
+  'prepared-malformed': (d: { posting: number; what: string }) =>
+    `what was fixed for the copies of posting ${d.posting} cannot be read (${d.what}): was it written by a newer reseal?`,
+});
+
+// Written when a post is accepted and read by each of its attempts, also by those of the next version: what is added
+// later needs a default.
+const preparedSchema = z.strictObject({
   /** How copies leave: sealed for each member, in clear, sealed where the member can, or as they came. */
-  readonly mode: 'sealed' | 'clear' | 'when-possible' | 'intact';
-  readonly spoolId: string;
+  mode: z.enum(['sealed', 'clear', 'when-possible', 'intact']),
+  spoolId: z.string(),
   /** Our host name, in our Received field. */
-  readonly hostname: string;
-  readonly client: string;
-  readonly helo: string;
-  readonly protocol: string;
+  hostname: z.string(),
+  client: z.string(),
+  helo: z.string(),
+  protocol: z.string(),
   /** When the message was received, ms. */
-  readonly receivedAt: number;
-  readonly decidedAt: number;
+  receivedAt: z.number(),
+  decidedAt: z.number(),
   /** Put before the Subject as `[tag]`; '' for none. */
-  readonly subjectTag: string;
-  readonly replyToList: boolean;
+  subjectTag: z.string(),
+  replyToList: z.boolean(),
   /** The trace of the author's network is left out. */
-  readonly hidesNetwork: boolean;
+  hidesNetwork: z.boolean(),
+});
+
+/** What is fixed when a post is accepted, so that every attempt makes the same header (RULES 18). */
+export type Prepared = Readonly<z.infer<typeof preparedSchema>>;
+
+/** Reads a posting's `prepared` column back. Fault: 'prepared-malformed'. */
+export function readPrepared(posting: {
+  readonly id: number;
+  readonly prepared: JsonObject | null;
+}): Prepared {
+  const parsed = preparedSchema.safeParse(posting.prepared);
+  if (parsed.success) return parsed.data;
+  const what = parsed.error.issues[0]?.path.join('.') || 'all of it';
+  throw prepareFault('prepared-malformed', { posting: posting.id, what });
 }
 
 /** What is fixed for all copies of one message at the moment of its decision. */

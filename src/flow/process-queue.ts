@@ -35,7 +35,7 @@ export function startProcessing(
   const accepting = new Set<string>();
   let stopping = false;
   let looking: Promise<void> | null = null;
-  let changes: number | null = null;
+  let changes: { readonly keys: number; readonly rest: number } | null = null;
 
   const track = (work: Promise<void>): void => {
     const tracked = work.finally(() => working.delete(tracked));
@@ -81,9 +81,11 @@ export function startProcessing(
 
   const lookOnce = async (): Promise<void> => {
     const { q } = parts.database;
-    const counter = await changesCounter(q);
-    if (changes !== null && counter !== changes) await reload();
-    changes = counter;
+    const seen = { keys: await changesCounter(q, 'keys'), rest: await changesCounter(q, 'rest') };
+    if (changes !== null && seen.keys !== changes.keys) await reload();
+    // A certificate, a retry, a membership: copies may be due.
+    if (changes !== null && seen.rest !== changes.rest) parts.wakeDelivery();
+    changes = seen;
     for (const id of await parts.spool.incoming())
       if (!accepting.has(id) && !known.has(id)) await takeIn(id, []);
     for (const message of await dueMessages(q, parts.node, parts.clock.now(), atOnceFromTable))

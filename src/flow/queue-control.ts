@@ -103,7 +103,7 @@ export interface Dropped {
 export async function dropMessage(parts: QueueParts, id: string, d: Doer): Promise<Dropped> {
   const { database, spool } = parts;
   const detail = `dropped by ${d.who}`;
-  const base = { at: d.now, messageId: id, event: 'dropped', reason: 'by-operator', detail };
+  const base = { at: d.now, messageId: id, event: 'dropped', reason: 'by-operator', detail } as const;
   const message = await findMessage(database.q, id);
   if (!message) {
     if (!(await spool.quarantined()).some((one) => one.id === id))

@@ -34,21 +34,32 @@ const bySender: Readonly<Record<string, string>> = {
     '`reseal check` says what is wrong with the key of the list; it is opened when that is mended',
 };
 
+/** What would let a message that was refused for this reason pass the next time; null if nothing would. `list` is its address. */
+export function remedyForReason(reason: string, list: string): string | null {
+  return bySender[reason]?.replaceAll('LIST', list) ?? null;
+}
+
 /** What a person can do about a posting that was not distributed; null if nothing or nothing needs to be. */
 export function remedyForPosting(d: {
   id: number;
+  list: string;
   state: PostingState;
   reason: string | null;
 }): string | null {
   if (d.state === 'held')
     return `a moderator decides: \`reseal queue release ${d.id}\` or \`reseal queue refuse ${d.id}\``;
-  return d.state === 'refused' && d.reason !== null ? (bySender[d.reason] ?? null) : null;
+  return d.state === 'refused' && d.reason !== null ? remedyForReason(d.reason, d.list) : null;
 }
 
-/** The same for a message that could not be opened, parked or put into quarantine. */
-export function remedyForMessage(d: { id: string; state: string; reason: string | null }): string | null {
+/** The same for a message that could not be opened, parked or put into quarantine; `list` is the one it was for. */
+export function remedyForMessage(d: {
+  id: string;
+  list: string;
+  state: string;
+  reason: string | null;
+}): string | null {
   if (d.state === 'unopened') {
-    const cause = d.reason === null ? null : (bySender[d.reason] ?? null);
+    const cause = d.reason === null ? null : remedyForReason(d.reason, d.list);
     return `${cause ? `${cause}; ` : ''}\`reseal queue retry ${d.id}\` tries it again at once`;
   }
   if (d.state !== 'quarantine' && d.state !== 'parked') return null;
@@ -66,7 +77,7 @@ const byMember: Readonly<Record<string, string>> = {
     'trust.cafile gets the authority that issued it, or `reseal cert import --pin` binds it all the same',
   unusable: 'he needs a certificate with an RSA or EC key',
   'weak-cipher':
-    '`reseal member set --cipher` pins a stronger one, or the minimum.cipher of the list is lowered',
+    '`reseal member set LIST MEMBER --cipher` pins a stronger one, or the minimum.cipher of the list is lowered',
   'key-locked': '`reseal check` says what is wrong with the key of the list',
   'trust-unreadable': '`reseal check` says what is wrong with trust.cafile or trust.capath',
   'relay-down': '`reseal check` tries the relay; it is tried again by itself',
@@ -74,9 +85,17 @@ const byMember: Readonly<Record<string, string>> = {
 };
 
 /** What would let a copy go that waits or failed; null for what is delivered or needs nothing. */
-export function remedyForCopy(d: { state: string; reason: string | null }): string | null {
+export function remedyForCopy(d: {
+  messageId: string;
+  list: string;
+  member: string;
+  state: string;
+  reason: string | null;
+}): string | null {
   if (d.reason === null || d.state === 'delivered') return null;
   const known = byMember[d.reason];
-  if (known !== undefined) return known;
-  return d.state === 'deferred' ? 'it is tried again by itself; `reseal queue retry` tries it at once' : null;
+  if (known !== undefined) return known.replaceAll('LIST', d.list).replaceAll('MEMBER', d.member);
+  return d.state === 'deferred'
+    ? `it is tried again by itself; \`reseal queue retry ${d.messageId}\` tries it at once`
+    : null;
 }

@@ -84,15 +84,21 @@ export async function tellRole(
 /** How often the owners are told of one kind of event: the ledger has all of them. */
 const alertEveryMs = 3_600_000;
 
-/** Tells the owners of something that was decided without them, at most once an hour for each kind. */
+/** Tells the owners of something that was decided without them, at most once an hour (`everyMs`) for each kind, and member if one is named. */
 export async function alertOwners(
   parts: FlowParts,
   work: PostingWork,
-  d: { event: string; reason: string; reasonText: string },
+  d: { event: string; reason: string; reasonText: string; member?: string; everyMs?: number },
 ): Promise<SpooledMail[]> {
   const { id: listId } = work.list;
   const now = parts.clock.now();
-  const about = { listId, member: '', kind: `alert ${d.event}`, now, everyMs: alertEveryMs };
+  const about = {
+    listId,
+    member: d.member ?? '',
+    kind: `alert ${d.event}`,
+    now,
+    everyMs: d.everyMs ?? alertEveryMs,
+  };
   if (!(await parts.database.write((tx) => noticeDue(tx, about)))) return [];
   const { sender, subject, date } = mailVariables(work);
   const details = [`From:    ${sender}`, `Subject: ${subject || '(none)'}`, `Date:    ${date}`];

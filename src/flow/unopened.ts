@@ -1,6 +1,8 @@
 import type { OpenReport } from '../smime/open.ts';
 import { record } from '../store/ledger.ts';
 import { setMessageState } from '../store/messages.ts';
+import { noticeDue } from '../store/notices.ts';
+import { setPostingState } from '../store/postings.ts';
 import { mayGoOnUnopened } from './authorize.ts';
 import { conclude } from './decide.ts';
 import type { Keyring } from './keyring.ts';
@@ -54,24 +56,33 @@ export async function leaveUnopened(
     const roles = await rolesOn(parts.database.q, list, report.claimed ?? '');
     if (mayGoOnUnopened(list, { report, roles })) return sendIntact(parts, work, report, reason, detail);
   }
+  // Mail for owners and moderators is theirs to read as it is; commands that cannot be read are not followed. Anybody
+  // may write there, so neither is kept, nor are the owners told.
+  if (obstacle === null && (work.posting.kind === 'owner' || work.posting.kind === 'editor'))
+    return sendIntact(parts, work, report, reason, detail);
+  const isCommand = work.posting.kind !== 'post' && obstacle === null;
   const deadline = spooled.receivedAt + list.policy['unopened.retry-days'] * 86_400_000;
-  if (report.verdict === 'malformed' || (obstacle === null && at >= deadline)) {
+  if (report.verdict === 'malformed' || isCommand || (obstacle === null && at >= deadline)) {
     const verdict = toJson(
       verdictRecord(report, { decision: 'unopened', rule: reason, receivedAt: spooled.receivedAt }),
     );
-    const mails = message.state === 'queued' ? await tell(parts, work, reason, detail) : [];
+    const mails =
+      work.posting.reason === null && !isCommand ? await tell(parts, work, report, reason, detail) : [];
+    const event = report.verdict === 'malformed' ? 'malformed' : 'unopened';
     await parts.database.write((tx) =>
-      conclude(tx, work, { state: 'refused', event: report.verdict, reason, detail, verdict, mails }, at),
+      conclude(tx, work, { state: 'refused', event, reason, detail, verdict, mails }, at),
     );
-    parts.log.warn(report.verdict, { id: message.id, list: list.address, reason, detail });
+    parts.log.warn(event, { id: message.id, list: list.address, reason, detail });
     parts.wakeDelivery();
     return 'done';
   }
-  const first = message.state === 'queued' || message.reason !== reason;
-  const mails = first ? await tell(parts, work, reason, detail) : [];
+  // The posting's own reason: another list of the same message may have another.
+  const first = work.posting.reason !== reason;
+  const mails = first ? await tell(parts, work, report, reason, detail) : [];
   await parts.database.write(async (tx) => {
     await setMessageState(tx, message.id, { state: 'unopened', reason, detail, nextAt: at + retryEveryMs });
     if (!first) return;
+    await setPostingState(tx, work.posting.id, 'new', reason);
     await record(tx, {
       at,
       messageId: message.id,
@@ -111,9 +122,9 @@ async function sendIntact(
   );
   const conclusion = {
     state: 'fanning-out' as const,
-    event: 'unopened',
+    event: 'unopened' as const,
     reason,
-    detail: `${detail}; sent to the members as it came`,
+    detail: `${detail}; passed on to the ${work.posting.kind === 'post' ? 'members' : `${work.posting.kind}s`} as it came`,
     verdict,
     prepared: { ...prepared },
   };
@@ -121,17 +132,33 @@ async function sendIntact(
   return 'distribute';
 }
 
+/** How often the owners get what one From address sent and could not be opened: From is not proven, and mail is big. */
+const tellEveryMs = 60_000;
+
 async function tell(
   parts: FlowParts,
   work: PostingWork,
+  report: Pick<OpenReport, 'encrypted'>,
   reason: string,
   detail: string,
 ): Promise<SpooledMail[]> {
+  const member = work.outer?.from ?? '';
+  const about = {
+    listId: work.list.id,
+    member,
+    kind: 'unopened',
+    now: parts.clock.now(),
+    everyMs: tellEveryMs,
+  };
+  if (!(await parts.database.write((tx) => noticeDue(tx, about)))) return [];
   const mail = mailVariables(work);
   const attachments = [
     { fileName: 'message.eml', contentType: 'message/rfc822', content: work.spooled.bytes },
   ];
-  const notice = { template: 'unopened', variables: { mail, reason, reason_text: detail } };
+  // What is broken may not be readable as encrypted any more, though its header says so.
+  const encrypted = report.encrypted || work.outer?.encrypted === true;
+  const variables = { mail, encrypted, reason, reason_text: detail };
+  const notice = { template: 'unopened', variables };
   const mails = await tellRole(parts, work, 'owner', { ...notice, attachments });
   // RULES 18: a key that is locked is for the postmaster to mend.
   return reason === 'key-locked' ? [...mails, ...(await tellRole(parts, work, 'postmaster', notice))] : mails;

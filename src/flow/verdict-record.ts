@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { type ContentCipher, contentCiphers } from '../pki/algorithms.ts';
 import { type Reason, reasons, sentenceOf } from '../pki/reasons.ts';
 import type { Layer } from '../smime/layers.ts';
-import type { OpenReport } from '../smime/open.ts';
+import type { Findings, OpenReport } from '../smime/open.ts';
 import type { JsonObject } from '../store/schema.ts';
-import { type Decision, weakestCipher } from './authorize.ts';
+import { type Decision, type DecisionReason, type DropReason, weakestCipher } from './authorize.ts';
 
 /** What is recorded once about an accepted, held or refused posting (RULES 18). No text of the message is in it. */
 export interface VerdictRecord {
@@ -31,7 +31,7 @@ export interface VerdictRecord {
 
 /** The record of one decision about an opened message. */
 export function verdictRecord(
-  report: Omit<OpenReport, 'entity'>,
+  report: Findings,
   d: { readonly decision: VerdictRecord['decision']; readonly rule: string; readonly receivedAt: number },
 ): VerdictRecord {
   const encrypted = report.layers.filter((layer) => layer.kind === 'encrypted');
@@ -72,19 +72,33 @@ export function toJson(record: VerdictRecord): JsonObject {
   return { ...record };
 }
 
-/** One sentence for ledger, notices and logs: why a post is not distributed by itself. */
-export function sentenceFor(
-  reason: string,
-  report: Pick<OpenReport, 'missingIssuer' | 'claimed'> | null,
-): string {
-  const own = ownSentences[reason];
-  if (own) return own;
-  return isReason(reason)
-    ? sentenceOf(reason, { issuer: report?.missingIssuer ?? null, address: report?.claimed ?? null })
-    : reason;
+/** Whether the post came encrypted, by its record. One that does not say counts as encrypted: it never leaves in clear. */
+export function cameEncrypted(posting: { readonly verdict: JsonObject | null }): boolean {
+  return posting.verdict?.encrypted !== false;
 }
 
-const ownSentences: Readonly<Record<string, string>> = {
+/** Why a posting is where it is: the codes of the flow itself, beside the engine's (`Reason`). */
+type FlowReason =
+  | Exclude<DecisionReason, Reason>
+  | DropReason
+  | 'weak-cipher'
+  | 'key-locked'
+  | 'trust-unreadable';
+
+/** One sentence for ledger, notices and logs: why a post is not distributed by itself. A code of old rows stays as it is. */
+export function sentenceFor(
+  reason: string,
+  report: (Pick<OpenReport, 'missingIssuer' | 'claimed'> & Partial<Pick<OpenReport, 'reasons'>>) | null,
+): string {
+  const data = { issuer: report?.missingIssuer ?? null, address: report?.claimed ?? null };
+  const why = report?.reasons?.map((one) => sentenceOf(one, data)).join('; ') ?? '';
+  if (reason === 'encrypted-unsigned' && why !== '')
+    return `it is encrypted, and the signature with it gives no rights: ${why}`;
+  if (isFlowReason(reason)) return flowSentences[reason];
+  return isReason(reason) ? sentenceOf(reason, data) : reason;
+}
+
+const flowSentences: Readonly<Record<FlowReason, string>> = {
   'may-not-post': 'the address in From may not post to this list',
   'list-closed': 'the list is closed',
   'not-encrypted': 'the list accepts only encrypted posts (accept.encryption: required)',
@@ -106,6 +120,10 @@ const ownSentences: Readonly<Record<string, string>> = {
   malformed: 'its MIME or S/MIME structure is broken or cut off, so nobody got it',
   'null-sender': 'it has the null sender: a bounce, which is not a post',
 };
+
+function isFlowReason(reason: string): reason is FlowReason {
+  return Object.hasOwn(flowSentences, reason);
+}
 
 function isReason(reason: string): reason is Reason {
   return (reasons as readonly string[]).includes(reason);

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { KeyTransport } from '../cms/encrypt.ts';
 import type { ContentCipher } from '../pki/algorithms.ts';
 import type { KeyType } from '../pki/certificate.ts';
-import type { OpenReport, OpenRequest } from './open.ts';
+import type { Findings, OpenRequest } from './open.ts';
 import type { Phase } from './seal.ts';
 
 /** A member's certificate as far as sealing needs it: plain data, with the public key in its fast form. */
@@ -45,7 +45,7 @@ export interface SignerData {
 }
 
 /** An OpenReport whose entity crosses as bytes and becomes Plaintext again on the other side. */
-export type OpenAnswer = Omit<OpenReport, 'entity'> & { readonly entity: Uint8Array | null };
+export type OpenAnswer = Findings & { readonly entity: Uint8Array | null };
 
 /** One address's result: the member's own head, or why his certificate could not be used. */
 export type Addressed = { readonly head: Uint8Array; readonly phase: Phase } | { readonly unusable: string };

@@ -46,6 +46,9 @@ export function reportLayer(layer: CheckedSignature, signers: readonly JudgedSig
   };
 }
 
+/** Certificates tried for one signature: each may cost a whole path (RULES 7). */
+const mostTried = 4;
+
 function judgeSigner(
   report: SignerReport,
   bag: readonly Certificate[],
@@ -65,7 +68,7 @@ function judgeSigner(
     return { certificate: report.certificate, verdict, pinned: false };
   }
   // Several certificates may fit: anybody can put another one around the same key into the bag, before the right one.
-  const tried = report.certificates.map((certificate) => ({
+  const tried = report.certificates.slice(0, mostTried).map((certificate) => ({
     certificate,
     ...judgeCertificate(certificate, bag, trust),
   }));

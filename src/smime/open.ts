@@ -66,6 +66,12 @@ export interface OpenReport {
 }
 
 /**
+ * What opening found, without the content itself. Of an encrypted post the fields under `protected` are plaintext too:
+ * decisions may use them, records, notices and logs may not (RULES 14).
+ */
+export type Findings = Omit<OpenReport, 'entity'>;
+
+/**
  * Opens one message: removes its layers, verifies each signature over the bytes as received, judges trust and
  * whether From is the signer. Only a signature inside the innermost encryption counts (RULES 1).
  * Never throws on hostile input; what cannot be read is `malformed`, what cannot be decrypted `unopened`.

@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
 import { Fault, wordsOf } from '../base/errors.ts';
+import { formatCapabilities, ownCapabilities } from '../cms/capabilities.ts';
 import type { Recipient } from '../cms/encrypt.ts';
 import type { DecryptionKey } from '../cms/enveloped-data.ts';
 import { parseCertificate } from '../pki/certificate.ts';
@@ -66,7 +67,13 @@ function perform(
     case 'sign': {
       const { key, certificate, chain } = job.signer;
       const signer = { key, certificate: parse(certificate), chain: chain.map(parse) };
-      return signEntity(Buffer.from(job.entity), signer, { at: job.at, boundary: job.boundary });
+      // RFC 8551 2.5.2: what authors' programs may encrypt to the list with.
+      const capabilities = formatCapabilities(ownCapabilities);
+      return signEntity(Buffer.from(job.entity), signer, {
+        at: job.at,
+        boundary: job.boundary,
+        capabilities,
+      });
     }
   }
 }

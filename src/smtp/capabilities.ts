@@ -1,3 +1,4 @@
+import type { ClearBytes, ReceivedBytes, SealedBytes } from '../base/bytes.ts';
 import { notSent, type Outcome } from './outcome.ts';
 
 /** One message for one recipient. */
@@ -7,8 +8,11 @@ export interface Copy {
   readonly to: string;
   /** The first octets of the message; CRLF line ends. */
   readonly head: Buffer;
-  /** The rest, which other copies share; CRLF line ends, ends with CRLF. Never changed or copied here. */
-  readonly body: Buffer;
+  /**
+   * The rest, which other copies share; CRLF line ends, ends with CRLF. Never changed or copied here. Received are mail
+   * of reseal's own, as it lies in the spool.
+   */
+  readonly body: SealedBytes | ClearBytes | ReceivedBytes;
   /** The message may have non-ASCII header fields (RFC 6531). */
   readonly smtpUtf8: boolean;
   /** The message may have 8-bit lines (RFC 6152). */

@@ -8,6 +8,8 @@ import { storeFault } from './faults.ts';
 import { migrate, refuseForeign } from './migrations.ts';
 import type { Schema } from './schema.ts';
 
+export { isPassingTrouble } from './dialect.ts';
+
 /**
  * What every function of this folder takes first: the database, or the transaction it shall be part of. Functions
  * that get the same `tx` succeed or fail together.

@@ -210,18 +210,6 @@ export async function countByState(
   return Object.fromEntries((await query.execute()).map((row) => [row.state, row.count]));
 }
 
-/** Whether the posting has a delivery that is not in a final state. */
-export async function hasOpenDeliveries(q: Queries, postingId: number): Promise<boolean> {
-  const row = await q
-    .selectFrom('deliveries')
-    .select('id')
-    .where('postingId', '=', postingId)
-    .where('finishedAt', 'is', null)
-    .limit(1)
-    .executeTakeFirst();
-  return row !== undefined;
-}
-
 /** When the next delivery is due (may be past), or null if none waits. */
 export async function nextDueAt(q: Queries): Promise<number | null> {
   const row = await q

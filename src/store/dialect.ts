@@ -10,12 +10,19 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely';
+import { isFault } from '../base/errors.ts';
 import { storeFault } from './faults.ts';
 
 /** The result code of a failed SQLite call (`SQLITE_BUSY`, `SQLITE_FULL`, …), or null for any other error. */
 export function sqliteCodeOf(error: unknown): string | null {
   if (!(error instanceof Error) || !('code' in error)) return null;
   return typeof error.code === 'string' && error.code.startsWith('SQLITE_') ? error.code : null;
+}
+
+/** Trouble of the disk or of other processes: the same write may succeed later, unchanged. */
+export function isPassingTrouble(error: unknown): boolean {
+  if (isFault(error)) return error.code === 'database-full' || error.code === 'database-busy';
+  return /^SQLITE_(FULL|BUSY|LOCKED|IOERR|READONLY|CANTOPEN)/.test(sqliteCodeOf(error) ?? '');
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Selectable } from 'kysely';
 import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import { writeMeta } from './meta.ts';
-import type { JsonObject, LedgerTable } from './schema.ts';
+import type { JsonObject, LedgerEvent, LedgerTable } from './schema.ts';
 
 /** What happened, to whom, why. Holds no text of an encrypted post (RULES 14) and is never changed. */
 export interface LedgerEntry {
@@ -13,7 +13,7 @@ export interface LedgerEntry {
   /** The list's address: entries outlive the row of the list. */
   readonly list?: string | null;
   readonly member?: string | null;
-  readonly event: string;
+  readonly event: LedgerEvent;
   readonly reason?: string | null;
   /** One sentence. */
   readonly detail?: string | null;
@@ -57,22 +57,47 @@ export async function ledgerOf(q: Queries, messageId: string): Promise<LedgerRow
   return rows.map(lineOf);
 }
 
-/** A list's entries with `from` ≤ at < `to`, oldest first; of some events only if given. */
-export async function ledgerOfList(
+/** Which entries are asked for; what is left out is not asked about. */
+export interface LedgerQuery {
+  readonly list?: string;
+  readonly member?: string;
+  /** Spool ids. */
+  readonly messageIds?: readonly string[];
+  /** `from` ≤ at < `to`. */
+  readonly from?: number;
+  readonly to?: number;
+  readonly events?: readonly LedgerEvent[];
+  /** At most so many: the newest. */
+  readonly limit: number;
+}
+
+/** The entries that fit all that is asked for, oldest first. */
+export async function findLedger(q: Queries, d: LedgerQuery): Promise<LedgerRow[]> {
+  let query = q.selectFrom('ledger').selectAll().orderBy('at', 'desc').orderBy('id', 'desc').limit(d.limit);
+  if (d.list !== undefined) query = query.where('list', '=', d.list);
+  if (d.member !== undefined) query = query.where('member', '=', d.member);
+  if (d.messageIds) query = query.where('messageId', 'in', d.messageIds);
+  if (d.from !== undefined) query = query.where('at', '>=', d.from);
+  if (d.to !== undefined) query = query.where('at', '<', d.to);
+  if (d.events) query = query.where('event', 'in', d.events);
+  return (await query.execute()).map(lineOf).reverse();
+}
+
+/** The newest entry of one event about a member on a list, or null. */
+export async function lastAbout(
   q: Queries,
-  d: { list: string; from: number; to: number; events?: readonly string[]; limit: number },
-): Promise<LedgerRow[]> {
-  let query = q
+  d: { list: string; member: string; event: LedgerEvent },
+): Promise<LedgerRow | null> {
+  const row = await q
     .selectFrom('ledger')
     .selectAll()
+    .where('member', '=', d.member)
+    .where('event', '=', d.event)
     .where('list', '=', d.list)
-    .where('at', '>=', d.from)
-    .where('at', '<', d.to)
-    .orderBy('at')
-    .orderBy('id')
-    .limit(d.limit);
-  if (d.events) query = query.where('event', 'in', d.events);
-  return (await query.execute()).map(lineOf);
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row ? lineOf(row) : null;
 }
 
 /**

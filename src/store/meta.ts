@@ -16,19 +16,28 @@ export async function writeMeta(q: Queries, key: string, value: string): Promise
     .execute();
 }
 
+/** What an operator changed: `keys` are private keys, authorities and list settings, all that an opening depends on. */
+export type ChangeTopic = 'keys' | 'rest';
+
+/** Which counters a topic moves; the first is its own. */
+const counters: Readonly<Record<ChangeTopic, readonly [string, ...string[]]>> = {
+  keys: ['changes.keys', 'changes'],
+  rest: ['changes'],
+};
+
 /**
  * Counts one change made by an operator's command. Call it in the transaction of every such change: the daemon
- * looks at the counter each second and reads its lists again when it moved.
+ * looks at the counters each second, and tries again what it could not open when `keys` moved.
  */
-export async function touch(tx: Queries): Promise<void> {
+export async function touch(tx: Queries, topic: ChangeTopic = 'rest'): Promise<void> {
   await tx
     .updateTable('meta')
     .set({ value: sql<string>`cast(cast(value as integer) + 1 as text)` })
-    .where('key', '=', 'changes')
+    .where('key', 'in', counters[topic])
     .execute();
 }
 
-/** How often `touch` was called on this database. */
-export async function changesCounter(q: Queries): Promise<number> {
-  return Number((await readMeta(q, 'changes')) ?? 0);
+/** How often `touch` was called on this database: for `keys`, or (`rest`) at all. */
+export async function changesCounter(q: Queries, topic: ChangeTopic = 'rest'): Promise<number> {
+  return Number((await readMeta(q, counters[topic][0])) ?? 0);
 }

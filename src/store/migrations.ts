@@ -64,6 +64,7 @@ const steps: readonly string[] = [
   ) STRICT;
   CREATE INDEX ledger_by_message ON ledger (message_id);
   CREATE INDEX ledger_by_list ON ledger (list, at);
+  CREATE INDEX ledger_by_member ON ledger (member, event) WHERE member IS NOT NULL;
   CREATE INDEX ledger_by_time ON ledger (at);
   CREATE TRIGGER ledger_is_append_only BEFORE UPDATE ON ledger BEGIN
     SELECT raise(ABORT, 'the ledger is append-only');
@@ -148,5 +149,5 @@ function isEmpty(handle: SQLite.Database): boolean {
 function makeMeta(handle: SQLite.Database): void {
   handle.pragma(`application_id = ${applicationId}`);
   handle.exec(`CREATE TABLE meta (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-               INSERT INTO meta VALUES ('schema', '0'), ('changes', '0')`);
+               INSERT INTO meta VALUES ('schema', '0'), ('changes', '0'), ('changes.keys', '0')`);
 }

@@ -1,7 +1,7 @@
 import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import { record } from './ledger.ts';
-import type { DeliveryRow, FinalDeliveryState } from './schema.ts';
+import type { DeliveryRow, FinalDeliveryState, LedgerEvent } from './schema.ts';
 
 // How deliveries change state after they were claimed. Each function writes the rows and their ledger entries
 // through the same `tx`, so that a row never says something that the ledger does not know.
@@ -197,7 +197,7 @@ export async function recordDeliveries(
   tx: Queries,
   ids: readonly number[],
   at: number,
-  event?: string,
+  event?: LedgerEvent,
 ): Promise<void> {
   for (const chunk of chunksOf(ids)) {
     const rows = await tx

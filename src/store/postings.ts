@@ -7,7 +7,7 @@ import type { JsonObject, PostingKind, PostingState, PostingsTable } from './sch
 export interface PostingRow extends Readonly<Omit<Selectable<PostingsTable>, 'verdict' | 'prepared'>> {
   /** The record of RULES 18, made once when the posting was decided. */
   readonly verdict: JsonObject | null;
-  /** Composed parts fixed at authorisation: tag, Date, boundary. */
+  /** What is fixed at authorisation for all copies; `flow/prepare` makes and reads it. */
   readonly prepared: JsonObject | null;
 }
 
@@ -101,8 +101,9 @@ export async function setCursor(q: Queries, id: number, cursor: string | null): 
 
 /**
  * The posting that already brought the same bytes (and the same Message-ID) to this address of the list since `since`,
- * the oldest of them, or null. Mail to the list and to its owners are two, in whatever order they come. Postings that wait for their decision do not count: of two equal ones that wait together each
- * would be the other's duplicate and none would be distributed. Nor do refused and dropped ones: they reached nobody.
+ * the oldest of them, or null. Mail to the list and to its owners are two, in whatever order they come. Postings that
+ * wait for their decision do not count: of two equal ones that wait together each would be the other's duplicate and
+ * none would be distributed. Nor do refused and dropped ones: they reached nobody.
  */
 export async function duplicateOf(
   q: Queries,
@@ -179,9 +180,12 @@ export async function expirePostings(
   return rows.length;
 }
 
-/** Marks postings done whose last open delivery ended outside an attempt (expired, cancelled). */
-export async function finishIdlePostings(q: Queries): Promise<void> {
-  await q
+/**
+ * Marks postings done that have no open delivery any more; only the one with this id if it is given. One whose fan-out
+ * goes on is never done, however many of its copies are: its other members have no row yet. Gives their number.
+ */
+export async function finishIdlePostings(q: Queries, id?: number): Promise<number> {
+  const idle = q
     .updateTable('postings')
     .set({ state: 'done' })
     .where('state', '=', 'distributing')
@@ -195,6 +199,7 @@ export async function finishIdlePostings(q: Queries): Promise<void> {
             .where('d.finishedAt', 'is', null),
         ),
       ),
-    )
-    .execute();
+    );
+  const result = await (id === undefined ? idle : idle.where('id', '=', id)).executeTakeFirst();
+  return Number(result.numUpdatedRows);
 }

@@ -1,7 +1,7 @@
 import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import { recordDeliveries } from './outcomes.ts';
-import type { DeliveryRow, DeliveryState } from './schema.ts';
+import type { DeliveryRow, DeliveryState, PostingKind } from './schema.ts';
 
 // What an operator sees of the queue, and how he moves it by hand.
 
@@ -65,6 +65,46 @@ export async function heldPostings(
   const { listId, messageId } = d;
   if (listId !== undefined) query = query.where('p.listId', '=', listId);
   if (messageId !== undefined) query = query.where('p.messageId', '=', messageId);
+  return query.execute();
+}
+
+/** A posting whose copies are on their way: they wait for nothing but their turn. */
+export interface SendingPosting {
+  readonly id: number;
+  readonly messageId: string;
+  readonly list: string;
+  readonly kind: PostingKind;
+  readonly subject: string | null;
+  readonly fromAddress: string | null;
+  readonly receivedAt: number;
+  /** Copies that wait for their turn. */
+  readonly pending: number;
+  /** Copies that are being handed to the relay. */
+  readonly inFlight: number;
+}
+
+/** Postings with copies that are pending or in flight, oldest first; of one list if given. */
+export async function sendingPostings(
+  q: Queries,
+  d: { listId?: number; limit: number },
+): Promise<SendingPosting[]> {
+  let query = q
+    .selectFrom('deliveries as d')
+    .innerJoin('postings as p', 'p.id', 'd.postingId')
+    .innerJoin('messages as m', 'm.id', 'p.messageId')
+    .innerJoin('lists as l', 'l.id', 'p.listId')
+    .select(['p.id', 'p.messageId', 'p.kind', 'l.address as list', 'm.subject', 'm.fromAddress'])
+    .select('m.receivedAt')
+    .select((e) => [
+      e.fn.countAll<number>().filterWhere('d.state', '=', 'pending').as('pending'),
+      e.fn.countAll<number>().filterWhere('d.state', '=', 'in-flight').as('inFlight'),
+    ])
+    .where('d.state', 'in', ['pending', 'in-flight'])
+    .where('d.finishedAt', 'is', null)
+    .groupBy('p.id')
+    .orderBy('p.id')
+    .limit(d.limit);
+  if (d.listId !== undefined) query = query.where('p.listId', '=', d.listId);
   return query.execute();
 }
 

@@ -37,6 +37,53 @@ export type BindingState = 'in-use' | 'pending' | 'superseded' | 'refused';
 /** What an address uses a certificate for: to sign (we verify with it) or to read (we encrypt to it). */
 export type Purpose = 'sign' | 'enc';
 
+/** What a ledger entry may tell: the closed set that `explain` and reports look for. */
+export const ledgerEvents = [
+  // A message and its postings.
+  'received',
+  'authorized',
+  'forwarded',
+  'command',
+  'bounce',
+  'refused',
+  'dropped',
+  'unopened',
+  'malformed',
+  'quarantined',
+  // Copies: the state that the row came to; `held`, `dropped`, `expired` and `released` also of postings.
+  'pending',
+  'in-flight',
+  'deferred',
+  'held',
+  'released',
+  'retry',
+  'delivered',
+  'failed',
+  'expired',
+  'cancelled',
+  // Certificates.
+  'harvested',
+  'imported',
+  'certificate-received',
+  'certificate-not-taken',
+  'certificate-pending',
+  'certificate-in-use',
+  'certificate-refused',
+  'certificate-removed',
+  // What operators did.
+  'list-created',
+  'list-changed',
+  'list-open',
+  'list-closed',
+  'list-key',
+  'list-certificate',
+  'member-added',
+  'member-changed',
+  'member-removed',
+  'members-imported',
+] as const;
+export type LedgerEvent = (typeof ledgerEvents)[number];
+
 export interface Schema {
   meta: { key: string; value: string };
   lists: ListsTable;
@@ -142,7 +189,7 @@ export interface LedgerTable {
   postingId: number | null;
   list: string | null;
   member: string | null;
-  event: string;
+  event: LedgerEvent;
   reason: string | null;
   detail: string | null;
   data: string | null;

@@ -1,8 +1,9 @@
-import { chmodSync, chownSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openDatabase } from '../../src/store/database.ts';
-import { ledgerOfList } from '../../src/store/ledger.ts';
+import { findLedger } from '../../src/store/ledger.ts';
 import { changesCounter } from '../../src/store/meta.ts';
 import { type Identity, makeCa, type TestCa } from '../kit/pki.ts';
 import { makeRoot, makeTeam, type Root } from './kit.ts';
@@ -56,9 +57,7 @@ describe('every change of an operator', () => {
   );
 
   it('names who made it in the ledger', async () => {
-    const lines = await look((q) =>
-      ledgerOfList(q, { list: 'team@lists.example', from: 0, to: Date.now() + 1000, limit: 100 }),
-    );
+    const lines = await look((q) => findLedger(q, { list: 'team@lists.example', limit: 100 }));
     expect(lines.map((line) => line.event)).toEqual([
       'list-created',
       'list-changed',
@@ -81,10 +80,23 @@ describe('what a command makes', () => {
     const made = await place.program('list', 'create', 'team@lists.example', '--key', 'p-256');
     expect(made).toMatchObject({ code: 0 });
     const files = readdirSync(place.path, { recursive: true }).map((name) => join(place.path, String(name)));
+    const told = await place.program('log', '--json');
+    const operator = process.env.SUDO_USER || process.env.LOGNAME || userInfo().username;
+    expect(told.stdout).toContain(`"${operator} made the list"`);
     expect(files.length).toBeGreaterThan(8);
     expect(files.filter((file) => statSync(file).uid !== owner)).toEqual([]);
     expect(files.filter((file) => (statSync(file).mode & 0o077) !== 0)).toEqual([]);
   });
+});
+
+it.skipIf(anotherUser() === null)('check reads the configuration as the owner of the spool', async () => {
+  const place = makeRoot('hostname: lists.example\n');
+  for (const above of [place.path, dirname(place.path)]) chmodSync(above, 0o755);
+  const spool = join(place.path, 'spool');
+  mkdirSync(spool, { mode: 0o700 });
+  chownSync(spool, 65_534, 65_534);
+  const { stdout } = await place.program('check');
+  expect(stdout).toContain('the configuration cannot be read by the owner of the spool (EACCES)');
 });
 
 /** A user that root may become and who can read this checkout, else null. */

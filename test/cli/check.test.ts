@@ -1,8 +1,9 @@
+import { createPrivateKey } from 'node:crypto';
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import type { Finding } from '../../src/flow/check-site.ts';
+import { checkConfigurationFile, checkRoom, type Finding } from '../../src/flow/check-files.ts';
 import { makeCa, type TestCa } from '../kit/pki.ts';
 import { makeRoot, type Root } from './kit.ts';
 
@@ -148,6 +149,36 @@ describe('check', () => {
     ).not.toEqual([]);
   });
 
+  it('only warns of a passphrase that the daemon may have by LoadCredential', async () => {
+    const root = await goodRoot();
+    const path = join(root.path, 'etc/lists/team@lists.example/private_key');
+    const key = createPrivateKey(readFileSync(path));
+    const pem = key.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'pass' });
+    writeFileSync(path, pem);
+    const { code, report } = await check(root);
+    const found = report.findings.filter(
+      (one) => one.about === 'team@lists.example' && /private_key/.test(one.text),
+    );
+    expect(found).toEqual([
+      {
+        about: 'team@lists.example',
+        level: 'warning',
+        text: expect.stringMatching(
+          /needs a passphrase and none is set; the daemon may have one by LoadCredential, .*`systemd-run --pty --uid=\S+ -E RESEAL_ROOT=\S+ -p LoadCredential=passphrase:\S+ \S+ check`/,
+        ),
+      },
+    ]);
+    expect(code).toBe(0);
+    // Where passphrases come from a file, we see what the daemon sees.
+    root.file(
+      'etc/reseal.yaml',
+      `${readFileSync(join(root.path, 'etc/reseal.yaml'), 'utf8')}keys.passphrase-file: etc/no\n`,
+    );
+    expect((await check(root)).problems).toEqual([
+      expect.stringMatching(/needs a passphrase and none is set$/),
+    ]);
+  });
+
   it('ends with 2 where the configuration is wrong', async () => {
     const root = makeRoot('relay.prt: 25\n');
     const result = await root.run('check');
@@ -165,6 +196,29 @@ describe('check', () => {
     );
     expect(readdirSync(root.path)).toEqual([]);
   });
+});
+
+describe('checkRoom', () => {
+  const gigabyte = { bsize: 1000, blocks: 1_000_000 };
+  it.each([
+    ['enough', { ...gigabyte, bavail: 100_000 }, 'good', /^100 MB \(10\.0 %\) of its file system are free$/],
+    ['few octets', { ...gigabyte, bavail: 99_999 }, 'problem', /^only 99 MB \(10\.0 %\)/],
+    ['a small part', { ...gigabyte, bsize: 1e6, bavail: 9_999 }, 'problem', /^only 9999 MB \(1\.0 %\)/],
+  ])('%s', async (_, room, level, text) => {
+    expect(await checkRoom('/spool', async () => room)).toEqual([
+      { level, about: '/spool', text: expect.stringMatching(text) },
+    ]);
+  });
+  it('says nothing where the size is not told', async () => {
+    expect(await checkRoom('/spool', async () => ({ bsize: 1, blocks: 0, bavail: 0 }))).toEqual([]);
+    expect(await checkRoom('/nowhere/spool')).toEqual([]);
+  });
+});
+
+it('a configuration that the owner of the spool cannot read is a problem', async () => {
+  const found = await checkConfigurationFile('/nowhere/reseal.yaml');
+  expect(found.level).toBe('problem');
+  expect(found.text).toMatch(/^the configuration cannot be read by the owner of the spool \(ENOENT\)/);
 });
 
 describe('config', () => {

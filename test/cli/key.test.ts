@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseCertificate } from '../../src/pki/certificate.ts';
@@ -108,5 +108,68 @@ describe('list create --csr and key import', () => {
     );
     expect(result.code).toBe(0);
     expect(result.stderr).toMatch(/^reseal: warning: its key usage does not allow encryption/);
+  });
+});
+
+describe('key create', () => {
+  const service = 'reseal@lists.example';
+  const checked = async (root: Root, about: string) => {
+    const { stdout } = await root.run('check', '--json');
+    const { findings } = JSON.parse(stdout) as { findings: { about: string; level: string; text: string }[] };
+    return findings.filter((one) => one.about === about && /key pair/.test(one.text));
+  };
+
+  it('makes the key pair of the service address that check asks for, once', async () => {
+    const root = await makeTeam(ca);
+    expect(await checked(root, service)).toEqual([
+      {
+        about: service,
+        level: 'warning',
+        text: expect.stringContaining(`\`reseal key create ${service}\` makes one`),
+      },
+    ]);
+    const made = (await root.json('key', 'create', service, '--key', 'p-256')) as { folder: string };
+    expect(made).toMatchObject({ address: service, key: 'certificate', request: null });
+    const certificate = readFileSync(join(made.folder, 'cert.pem'));
+    expect(parseCertificate(pemBlocks(certificate)[0]?.der ?? Buffer.alloc(0)).addresses).toEqual([service]);
+    expect(await checked(root, service)).toMatchObject([{ level: 'good' }]);
+    const again = await root.run('key', 'create', service, '--key', 'p-256');
+    expect(again).toMatchObject({ code: 1, stdout: '' });
+    expect(again.stderr).toMatch(/^reseal: reseal@lists\.example has a key pair already, in .*\n$/);
+    expect(readFileSync(join(made.folder, 'cert.pem'))).toEqual(certificate);
+    expect(await root.json('key', 'list', service)).toMatchObject({ keys: [{ uses: expect.any(Array) }] });
+  });
+
+  it('makes a request for it, and takes what comes back', async () => {
+    const root = await makeTeam(ca);
+    const made = (await root.json('key', 'create', service, '--csr', '--key', 'p-256')) as { folder: string };
+    expect(made).toMatchObject({
+      key: 'request',
+      request: expect.stringMatching(/^-----BEGIN CERTIFICATE REQ/),
+    });
+    const key = await loadPrivateKey(join(made.folder, 'private_key'), null);
+    const certificate = await ca.issue({ name: 'R', address: service, keyFrom: { key } as Identity });
+    await root.json('key', 'import', service, root.file('r.pem', certificate.certPem));
+    expect(await checked(root, service)).toMatchObject([{ level: 'good' }]);
+  });
+
+  it('makes new keys for a list that lost its own, and for no list that has them', async () => {
+    const root = await makeTeam(ca);
+    expect(await root.run('key', 'create', 'team')).toMatchObject({ code: 1, stdout: '' });
+    rmSync(folderOf(root), { recursive: true });
+    expect(await checked(root, list)).toMatchObject([
+      { level: 'problem', text: expect.stringContaining(`\`reseal key create ${list}\``) },
+    ]);
+    await root.json('key', 'create', 'team', '--key', 'p-256');
+    expect(await checked(root, list)).toMatchObject([{ level: 'good' }]);
+  });
+
+  it('touches nothing that it cannot use', async () => {
+    const root = await makeTeam(ca);
+    writeFileSync(join(folderOf(root), 'private_key'), 'broken');
+    const result = await root.run('key', 'create', 'team');
+    expect(result).toMatchObject({ code: 1, stdout: '' });
+    expect(result.stderr).toMatch(/is there already and cannot be used .*: mend it, or move it away\n$/);
+    expect(readFileSync(join(folderOf(root), 'private_key'), 'latin1')).toBe('broken');
   });
 });

@@ -94,9 +94,19 @@ describe('wrong usage', () => {
   });
 
   it.each<[string, string[], number, string]>([
-    ['an unknown command', ['lst'], 2, "reseal: unknown command 'lst'\n(Did you mean list?)"],
-    ['an unknown option', ['list', 'list', '--al'], 2, "reseal: unknown option '--al'"],
-    ['a missing argument', ['list', 'create'], 2, "reseal: missing required argument 'address'"],
+    ['an unknown command', ['lst'], 2, 'reseal: unknown command "lst"; did you mean list?'],
+    [
+      'an unknown option',
+      ['list', 'list', '--al'],
+      2,
+      'reseal: unknown option "--al": see `reseal list list --help`',
+    ],
+    [
+      'a missing argument',
+      ['list', 'create'],
+      2,
+      'reseal: missing required argument "address": see `reseal list create --help`',
+    ],
     [
       'no address',
       ['list', 'create', 'team'],
@@ -167,7 +177,19 @@ describe('wrong usage', () => {
       'a list that is not there',
       ['list', 'show', 'nix@lists.example'],
       1,
-      'reseal: there is no list nix@lists.example; there are team@lists.example',
+      'reseal: there is no list nix@lists.example; the only list is team@lists.example',
+    ],
+    [
+      'a list whose name has a slip',
+      ['member', 'list', 'taem'],
+      1,
+      'reseal: there is no list taem; did you mean team@lists.example?',
+    ],
+    [
+      'a list whose domain has a slip',
+      ['member', 'list', 'team@list.example'],
+      1,
+      'reseal: there is no list team@list.example; did you mean team@lists.example?',
     ],
     [
       'a list that is there',

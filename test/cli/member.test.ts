@@ -109,7 +109,19 @@ describe('member', () => {
       bad: [],
     });
     const missing = await root.run('member', 'import', 'team', '/nowhere.csv');
-    expect(missing).toMatchObject({ code: 1, stdout: '' });
-    expect(missing.stderr).toMatch(/^reseal: \/nowhere\.csv cannot be read \(ENOENT\)/);
+    expect(missing).toEqual({ code: 1, stdout: '', stderr: 'reseal: /nowhere.csv does not exist\n' });
+  });
+
+  it('import refuses lines that are not UTF-8', async () => {
+    const root = await rootWithTeam();
+    const latin1 = Buffer.from(
+      'a@example.org,Ann\nb@example.org,M\u00fcller\n\u00e4\u00f6@example.org\n',
+      'latin1',
+    );
+    expect(await root.run('member', 'import', 'team', root.file('latin1.csv', latin1))).toEqual({
+      code: 1,
+      stdout: 'team@lists.example: 1 member added, 0 there already, 2 bad lines\n',
+      stderr: [2, 3].map((line) => `reseal: line ${line}: is not UTF-8; save the file as UTF-8\n`).join(''),
+    });
   });
 });

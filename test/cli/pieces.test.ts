@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { startOf } from '../../src/cli/log.ts';
 import { readMemberLines } from '../../src/cli/member-lines.ts';
-import { outputTo, printable, table } from '../../src/cli/output.ts';
+import { folded, outputTo, printable, table } from '../../src/cli/output.ts';
 import { progressOn } from '../../src/cli/progress.ts';
 import { commandIn } from '../../src/cli/run-program.ts';
+import { makeRoot } from './kit.ts';
 
 describe('readMemberLines', () => {
   const read = (text: string) => {
@@ -104,6 +107,11 @@ describe('progressOn', () => {
   });
 });
 
+it('--version prints the version of the package', async () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  expect(await makeRoot().run('--version')).toEqual({ code: 0, stdout: `reseal ${version}\n`, stderr: '' });
+});
+
 describe('commandIn', () => {
   it.each<[string[], string | null]>([
     [['inject', 'a@x'], 'inject'],
@@ -113,4 +121,55 @@ describe('commandIn', () => {
     [['list', 'show', 'inject'], 'list'],
     [['--help'], null],
   ])('%j is %s', (words, expected) => expect(commandIn(words)).toBe(expected));
+});
+
+describe('folded', () => {
+  it.each<[string, string, string, string[]]>([
+    ['at blanks', 'one two three four', '', ['one two three', 'four']],
+    ['below its beginning', 'one two three four', 'A: ', ['A: one two', '   three four']],
+    ['never in a command', 'do `a b c d e f` now', '', ['do', '`a b c d e f`', 'now']],
+    ['never in a long word', 'a '.concat('x'.repeat(20)), '> ', ['> a', `  ${'x'.repeat(20)}`]],
+    ['where there is nothing', '', 'A: ', ['A:']],
+  ])('breaks lines %s', (_, text, first, lines) => {
+    expect(folded(text, { width: 14, first })).toEqual(lines);
+  });
+});
+
+describe('the width of what is folded', () => {
+  const out = { write: () => true };
+  it.each([
+    [undefined, undefined, 80],
+    [120, undefined, 100],
+    [72, 90, 72],
+    [undefined, 90, 90],
+    [20, undefined, 60],
+  ])('on a terminal of %s columns, else COLUMNS=%s, is %s', (columns, given, width) => {
+    expect(outputTo({ json: false, out: { ...out, columns }, err: out, columns: given }).width).toBe(width);
+  });
+});
+
+it('a table has no column that says nothing', () => {
+  expect(
+    table(
+      ['A', 'B', 'C'],
+      [
+        ['a', '-', '-'],
+        ['b', '-', 'c'],
+      ],
+      '',
+    ),
+  ).toEqual(['A  C', 'a  -', 'b  c']);
+});
+
+describe('log --since', () => {
+  const now = Date.UTC(2026, 0, 5, 12);
+  it.each([
+    ['1d', Date.UTC(2026, 0, 4, 12)],
+    ['90m', Date.UTC(2026, 0, 5, 10, 30)],
+    ['2026-01-02', Date.UTC(2026, 0, 2)],
+    ['2026-01-02T08:30Z', Date.UTC(2026, 0, 2, 8, 30)],
+  ])('%s', (text, at) => expect(startOf(text, now)).toBe(at));
+  it.each(['yesterday', '2026-13-01', '5', '', '1 d'])('refuses %o', (text) =>
+    expect(() => startOf(text, now)).toThrow('expected so long ago'),
+  );
 });

@@ -79,16 +79,18 @@ describe('held postings', () => {
       held: [{ id: posting, messageId: id, reason: 'may-not-post', subject: 'Agenda' }],
       waiting: [],
     });
-    expect((await root.run('queue', 'show', String(posting))).stdout).toContain(
+    const shown = await root.run('queue', 'show', String(posting));
+    expect(shown.stdout).toContain(
       `What would change it: a moderator decides: \`reseal queue release ${posting}\``,
     );
+    expect(await root.run('explain', String(posting))).toEqual(shown);
     expect(await root.json('queue', 'release', id)).toEqual([
       { posting, messageId: id, list: 'team@lists.example', state: 'fanning-out' },
     ]);
     const again = await root.run('queue', 'release', String(posting));
     expect(again).toMatchObject({
       code: 1,
-      stderr: `reseal: the posting ${posting} does not wait for a moderator: it is fanning-out\n`,
+      stderr: `reseal: the posting ${posting} does not wait for a moderator: it is being distributed already\n`,
     });
     expect(await root.json('queue', 'list')).toMatchObject({ held: [] });
     const story = (await root.json('explain', id)) as { history: { event: string; detail: string }[] }[];
@@ -193,13 +195,46 @@ describe('what could not be opened, and what the relay did not take', () => {
     expect((await root.run('queue', 'list', '--unopened')).stdout).toMatch(
       /^Could not be opened .*\n {2}MESSAGE .*\n {2}\w{26} .*no|^Could not be opened/,
     );
-    expect((await root.run('explain', unopened)).stdout).toContain('`reseal list show LIST --cert`');
+    expect((await root.run('explain', unopened)).stdout).toContain(
+      '`reseal list show team@lists.example --cert`',
+    );
     const story = (await root.json('explain', deferred, '--member', 'b@example.org')) as {
       postings: { members: object[] }[];
     }[];
     expect(story[0]?.postings[0]?.members).toMatchObject([
       { member: 'b@example.org', state: 'held', remedy: expect.stringContaining('reseal cert import') },
     ]);
+  });
+
+  it('is not said to be nothing while copies are on their way', async () => {
+    const { id, posting } = await holdOne();
+    await arrange(async (database) => {
+      await setPostingState(database.q, posting, 'distributing');
+      await database.write((tx) =>
+        insertDeliveries(tx, [copy(posting, 'a@example.org'), copy(posting, 'b@example.org')]),
+      );
+      await database.q
+        .updateTable('deliveries')
+        .set({ state: 'in-flight', lease: 'daemon' })
+        .where('member', '=', 'a@example.org')
+        .execute();
+    });
+    expect(await root.json('queue', 'list')).toMatchObject({
+      queued: [],
+      sending: [{ id: posting, messageId: id, list: 'team@lists.example', pending: 1, inFlight: 1 }],
+      deferred: [],
+    });
+    expect(await root.run('queue', 'list', '--list', 'team')).toEqual({
+      code: 0,
+      stdout: [
+        'On their way, 2 copies, team@lists.example (nothing to do):',
+        '  MESSAGE                     RECEIVED          PENDING  IN FLIGHT  SUBJECT',
+        `  ${id}  ${new Date(now).toISOString().slice(0, 16).replace('T', ' ')}  1        1          Agenda`,
+        '',
+      ].join('\n'),
+      stderr: 'reseal: the daemon does not run, so nothing of this moves: start `reseal serve`\n',
+    });
+    expect((await root.run('queue', 'list', '--held')).stdout).toBe('Nothing of that kind waits.\n');
   });
 
   it('is due at once after retry', async () => {
@@ -279,7 +314,7 @@ describe('explain', () => {
     for (const name of ['<same@example.org>', 'same@example.org'])
       expect(await root.json('explain', name)).toHaveLength(2);
     const text = (await root.run('explain', 'same@example.org')).stdout;
-    expect(text).toContain('Subject: evil ?[2J');
+    expect(text).toContain('Subject     evil ?[2J');
     expect(text).toContain('Received ');
     expect(await root.run('explain', 'nix')).toMatchObject({ code: 1, stdout: '' });
     expect((await root.run('queue', 'show', '99')).stderr).toBe(

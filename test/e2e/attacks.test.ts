@@ -1,9 +1,11 @@
 import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { fileCertificates } from '../../src/flow/harvest.ts';
 import { taggedSubject } from '../../src/mime/subject.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import * as w from '../../src/pki/der.ts';
 import { attribute, contentTypeAttribute, digestAttribute, oid } from '../cms/forge.ts';
+import { listWith } from '../flow/parts.ts';
 import { cmsEncrypt, cmsSign } from '../kit/openssl.ts';
 import { type Identity, makeCa, makeSelfSigned } from '../kit/pki.ts';
 import { cmsEntity, cmsOf, mailOf, signedEntity, textEntity } from '../kit/smime-mime.ts';
@@ -625,6 +627,39 @@ describe('the certificate store', () => {
       .map(({ purpose, state }) => `${purpose} ${state}`)
       .sort();
     expect(states).toEqual(['enc in-use', 'enc pending', 'sign in-use', 'sign pending']);
+  });
+
+  it('a forged certificate of the same name in front of the preferred one does not displace it', async () => {
+    const signer = parseCertificate(
+      (await world.person('prefers', { usage: 'digitalSignature,keyAgreement' })).certDer,
+    );
+    const wanted = await world.person('prefers', { usage: 'keyAgreement' });
+    const { address, serial } = wanted;
+    const forged = await (await makeCa('Forger')).issue({
+      name: 'f',
+      address,
+      key: 'p256',
+      serial,
+      issuerDer: world.ca.subjectDer,
+    });
+    const { issuerDer, serialDer, sha256 } = parseCertificate(wanted.certDer);
+    const filings = fileCertificates(listWith({}), {
+      address,
+      signature: {
+        certificate: signer.der,
+        bag: [forged.certDer, wanted.certDer],
+        signatureSha256: '',
+        allSha256: [],
+        signingTime: Date.now(),
+        capabilities: null,
+        preference: { kind: 'issuer-serial', issuerDer, serialDer },
+      },
+      inUse: { sign: null, enc: null },
+      known: { sign: false, enc: false },
+      anchors: { certificates: [parseCertificate(world.ca.certDer)] },
+      receivedAt: Date.now(),
+    });
+    expect(filings.find(({ purpose }) => purpose === 'enc')?.certificate.sha256).toBe(sha256);
   });
 
   it('nothing is taken from a signature under another\u2019s From, or from outside an encryption', async () => {

@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import SQLite from 'better-sqlite3';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -245,6 +247,21 @@ describe('the process', () => {
     );
     expect(refused).toContain(`reseal does not run under ${named}`);
     expect(refused).toContain('a debugger or a heap dump would show the content of messages');
+  });
+
+  it('ends with a sentence when its port is taken, and leaves the spool free', async () => {
+    const root = tempFolder();
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    mkdirSync(join(root, 'etc'));
+    writeFileSync(join(root, 'etc/reseal.yaml'), `listen:\n  port: ${port}\n`);
+    const ended = await runCommand(root, ['serve']);
+    other.close();
+    expect(ended.code).toBe(1);
+    expect(ended.stderr).toContain(`cannot listen on 127.0.0.1:${port}`);
+    const again = await startDaemon(root, { readyMs: 10_000 });
+    expect(await again.stop()).toBe(0);
   });
 
   it('opens no inspector on SIGUSR1', async () => {

@@ -109,7 +109,7 @@ describe('the relay says no', () => {
   });
 
   it('for as long as the lifetime: then it is over, with the reason', async () => {
-    answer = (stage) => (stage === 'RCPT' ? '451 4.7.1 greylisted' : null);
+    answer = (stage, info) => (stage === 'RCPT' && info.to === alice.address ? '451 4.7.1 greylisted' : null);
     const list = await world.list({ key: 'p256', members: [alice] });
     const { id } = await world.post(await signedAndEncrypted(alice, list), list.address);
     await world.untilDeliveries(id, (all) => all.every((row) => row.state === 'deferred'));
@@ -121,6 +121,10 @@ describe('the relay says no', () => {
     const rows = await world.untilDeliveries(id, (all) => all.every((row) => row.finishedAt !== null));
     expect(rows).toMatchObject([{ state: 'expired', reason: '4.7.1' }]);
     expect(await world.ledger(id)).toContain(`expired 4.7.1 ${alice.address}`);
+    // The owner gets one report of what was not delivered.
+    const [report] = await world.mailTo(list.owner);
+    expect(report?.bytes.toString()).toContain('1 of 1 copies');
+    expect(report?.bytes.toString()).toContain('greylisted');
   });
 });
 

@@ -1,16 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Fault } from '../../src/base/errors.ts';
 import { groupCommits } from '../../src/flow/acknowledge.ts';
 import type { Database, Queries } from '../../src/store/database.ts';
 
 /** A database that only counts: the groups that were written, one transaction each. */
-function recorder(refuse: (entries: readonly string[]) => boolean = () => false) {
+function recorder(refuse: (entries: readonly string[]) => boolean = () => false, disk = () => {}) {
   const groups: string[][] = [];
   const tx = {} as Queries;
+  const patience = { pauseMs: 1000, troubled: () => undefined, isOver: () => false };
   const database = { write: (work) => work(tx) } as Pick<Database, 'write'> as Database;
-  const acknowledgements = groupCommits<string>(database, async (_, entries) => {
-    if (refuse(entries)) throw new Error('a bad row');
-    groups.push([...entries]);
-  });
+  const acknowledgements = groupCommits<string>(
+    database,
+    async (_, entries) => {
+      disk();
+      if (refuse(entries)) throw new Error('a bad row');
+      groups.push([...entries]);
+    },
+    patience,
+  );
   /** A copy that is answered when `answer` resolves, as `deliver` sends it. */
   const copy = async (name: string, answer: Promise<void>) => {
     await acknowledgements.expect(() => answer);
@@ -53,5 +60,23 @@ describe('outcomes of several connections', () => {
     const ended = await Promise.allSettled(['a', 'bad', 'b'].map((name) => copy(name, later(1))));
     expect(ended.map((one) => one.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     expect(groups).toEqual([['a'], ['b']]);
+  });
+
+  it('wait while the disk is full: nobody is told that it is done, nor that it failed', async () => {
+    let full = true;
+    const { groups, copy } = recorder(
+      () => false,
+      () => {
+        if (full) throw new Fault('database-full', 'no space is left', {});
+      },
+    );
+    const written = copy('a', later(0));
+    await later(4);
+    expect(groups).toEqual([]);
+    full = false;
+    await vi.advanceTimersByTimeAsync(1000);
+    await later(4);
+    await written;
+    expect(groups).toEqual([['a']]);
   });
 });

@@ -91,6 +91,20 @@ describe('keepHouse', () => {
     expect(site.log.lines.at(-1)).toMatchObject({ event: 'housekeeping', expired: 1100, removed: 0 });
   });
 
+  it('frees copies whose attempt nobody wrote down, when their lease is over', async () => {
+    const site = await makeSite();
+    const posting = await post(site.database, (await makeList(site)).id, 'm1');
+    await copies(site.database, posting, 1);
+    await claim(site.database.q, { lease: 'x', now: t0, limit: 1, leaseMs: day });
+    const state = async () => (await deliveriesOf(site.database.q, posting))[0]?.state;
+    site.clock.pass(day - 1);
+    await keep(site);
+    expect(await state()).toBe('in-flight');
+    site.clock.pass(1);
+    await keep(site);
+    expect(await state()).toBe('pending');
+  });
+
   it('drops a post that no moderator answered in held.days of its own list', async () => {
     const site = await makeSite();
     const [short, long] = [await makeList(site, { 'held.days': '3' }), await makeList(site, {}, 'council')];

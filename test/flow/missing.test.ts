@@ -154,6 +154,7 @@ describe('a member without a usable certificate', () => {
     expect(row).toMatchObject({ state: 'held', notifiedAt: null });
     expect(site.log.lines).toMatchObject([
       { level: 'error', event: 'notice-failed', code: 'template-error' },
+      { level: 'info', event: 'copy-held', id: 'm1', member: 'unwritable@example.org', reason: 'expired' },
     ]);
   });
 

@@ -3,7 +3,7 @@ import type { ListContext } from '../../src/flow/list-context.ts';
 import { parseEntity } from '../../src/mime/entity.ts';
 import { floorOf } from '../../src/policy/floor.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';
-import type { OpenReport } from '../../src/smime/open.ts';
+import type { Findings } from '../../src/smime/open.ts';
 import { policyWith } from '../policy/policies.ts';
 
 /** An arbitrary instant. */
@@ -53,7 +53,7 @@ export function keptLog(): Log & { readonly lines: Line[]; events(): string[] } 
 }
 
 /** What opening says of an unsigned post in clear, with something changed. */
-export function report(change: Partial<Omit<OpenReport, 'entity'>> = {}): Omit<OpenReport, 'entity'> {
+export function report(change: Partial<Findings> = {}): Findings {
   return {
     verdict: 'unsigned',
     author: null,

@@ -5,6 +5,7 @@ import {
   intactCopy,
   type Prepared,
   prepareFor,
+  readPrepared,
   sealedHead,
 } from '../../src/flow/prepare.ts';
 import { parseEntity } from '../../src/mime/entity.ts';
@@ -207,5 +208,22 @@ describe('copies', () => {
       );
       expect(body.toString()).toBe('--b\r\n  x \r\n--b--\r\n');
     }
+  });
+});
+
+describe('what is fixed for the copies', () => {
+  it('is read back from its column as it was', () => {
+    const prepared = preparedWith({ 'send.subject-tag': 'team' });
+    expect(readPrepared({ id: 7, prepared: JSON.parse(JSON.stringify(prepared)) })).toEqual(prepared);
+  });
+
+  it.each([
+    ['nothing', null, 'all of it'],
+    ['an unknown mode', { ...preparedWith(), mode: 'by pigeon' }, 'mode'],
+    ['a field that is missing', { ...preparedWith(), replyToList: undefined }, 'replyToList'],
+  ])('is a Fault if the column holds %s', (_, prepared, what) => {
+    expect(() => readPrepared({ id: 7, prepared })).toThrowError(
+      expect.objectContaining({ code: 'prepared-malformed', data: { posting: 7, what } }),
+    );
   });
 });

@@ -53,7 +53,7 @@ export const packagePlaces: Readonly<Record<string, readonly string[]>> = {
   commander: ['cli'],
   pino: ['base'],
   yaml: ['config'],
-  zod: ['mime', 'policy', 'config'],
+  zod: ['mime', 'policy', 'config', 'flow'],
 };
 
 export const maxLines = 300;

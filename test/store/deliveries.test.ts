@@ -12,7 +12,6 @@ import {
   freeLeases,
   giveBack,
   hasDueDeliveries,
-  hasOpenDeliveries,
   insertDeliveries,
   nextDueAt,
 } from '../../src/store/deliveries.ts';
@@ -262,9 +261,5 @@ describe('looking', () => {
         limit: 10,
       }),
     ).toEqual([]);
-    expect([
-      await hasOpenDeliveries(database.q, posting),
-      await hasOpenDeliveries(database.q, other),
-    ]).toEqual([true, false]);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { forgetLedger, ledgerOf, ledgerOfList, record } from '../../src/store/ledger.ts';
+import { findLedger, forgetLedger, type LedgerQuery, ledgerOf, record } from '../../src/store/ledger.ts';
 import { readMeta } from '../../src/store/meta.ts';
 import { day, openTest, t0 } from './fixtures.ts';
 
@@ -48,13 +48,20 @@ describe('the ledger', () => {
       }),
     ]);
     const some = { list, from: t0, to: t0 + 2 * day, limit: 10 };
-    expect((await ledgerOfList(q, some)).map((line) => line.event)).toEqual(['held']);
-    expect((await ledgerOfList(q, { ...some, to: t0 + 3 * day })).map((line) => line.event)).toEqual([
+    expect((await findLedger(q, some)).map((line) => line.event)).toEqual(['held']);
+    expect((await findLedger(q, { ...some, to: t0 + 3 * day })).map((line) => line.event)).toEqual([
       'held',
       'refused',
     ]);
-    const refused = await ledgerOfList(q, { ...some, to: t0 + 3 * day, events: ['refused'] });
+    const refused = await findLedger(q, { ...some, to: t0 + 3 * day, events: ['refused'] });
     expect(refused.map((line) => line.messageId)).toEqual(['b']);
+    const events = async (d: Partial<LedgerQuery>) =>
+      (await findLedger(q, { limit: 10, ...d })).map((line) => line.event);
+    expect(await events({})).toEqual(['received', 'held', 'refused']);
+    expect(await events({ limit: 2 })).toEqual(['held', 'refused']);
+    expect(await events({ member: 'bob@example.org' })).toEqual(['held']);
+    expect(await events({ messageIds: ['a'], from: t0 + 1 })).toEqual(['held']);
+    expect(await events({ messageIds: [] })).toEqual([]);
   });
 
   it('refuses to be changed', async () => {
@@ -91,7 +98,7 @@ describe('the ledger', () => {
     const many = Array.from({ length: 4000 }, (_, n) => ({
       at: t0 + n,
       messageId: 'many',
-      event: 'delivered',
+      event: 'delivered' as const,
     }));
     await write((tx) => record(tx, many));
     expect(await ledgerOf(q, 'many')).toHaveLength(4000);

@@ -13,7 +13,8 @@ const holder = (boot: string) => ({ pid: process.pid, boot, since: t0 });
 const daemon = `
   import { lockSpool } from './store/lock.js';
   try {
-    lockSpool(process.argv[1], { pid: process.pid, boot: 'theirs', since: ${t0} });
+    // Kept: a lock that nobody holds a reference to is collected, and free.
+    globalThis.lock = lockSpool(process.argv[1], { pid: process.pid, boot: 'theirs', since: ${t0} });
     console.log('locked');
   } catch (error) {
     console.log(error.code + ' ' + error.message);

@@ -290,6 +290,8 @@ describe('postings that nobody moves', () => {
     for (const id of [open, idle]) await setPostingState(q, id, 'distributing');
     await copies(database, open, 1);
     await copies(database, idle, 1, { state: 'dropped', reason: 'no-certificate' });
+    await finishIdlePostings(q, open);
+    expect((await findPosting(q, idle))?.state).toBe('distributing');
     await finishIdlePostings(q);
     const states = await Promise.all(
       [open, idle, fresh].map(async (id) => (await findPosting(q, id))?.state),

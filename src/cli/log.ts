@@ -1,0 +1,109 @@
+import type { Command } from 'commander';
+import { day, duration } from '../policy/kinds.ts';
+import { findLedger, type LedgerRow } from '../store/ledger.ts';
+import { messagesByHeaderId } from '../store/messages.ts';
+import { isSpoolId } from '../store/spool-id.ts';
+import { addressOf, listNamed, wholeNumber } from './arguments.ts';
+import { cliFault } from './faults.ts';
+import { instant, secondOf, table } from './output.ts';
+import { onSite, type Session } from './site-command.ts';
+
+interface LogOptions {
+  readonly list?: string;
+  readonly member?: string;
+  readonly since?: string;
+  readonly message?: string;
+  readonly limit: string;
+}
+
+/** `log`: the ledger, oldest first, one line each. */
+export function addLog(program: Command): void {
+  program
+    .command('log')
+    .description('list what happened in the last day, or to one message, oldest first')
+    .option('--list <list>', 'on this list')
+    .option('--member <address>', 'to this member')
+    .option('--since <time>', '3d, 12h, 30m, or a date such as 2026-01-31 (UTC)')
+    .option('--message <id>', 'to this message: its Message-ID or its id in the spool')
+    .option('--limit <number>', 'at most so many lines, the newest', '1000')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  reseal log --since 7d --member bob@example.org
+  reseal log --list team --since 2026-01-31`,
+    )
+    .action(onSite<[LogOptions]>(log));
+}
+
+async function log(session: Session, options: LogOptions): Promise<void> {
+  const { database, output, now, site } = session;
+  const { q } = database;
+  const limit = wholeNumber('--limit', options.limit, 1, 1_000_000);
+  const messageIds = options.message === undefined ? null : await idsOf(session, options.message);
+  const list = options.list === undefined ? null : await keptName(session, options.list);
+  const since = options.since ?? (messageIds ? null : '1d');
+  const rows = await findLedger(q, {
+    ...(list === null ? {} : { list }),
+    ...(options.member === undefined ? {} : { member: addressOf(options.member) }),
+    ...(messageIds ? { messageIds } : {}),
+    ...(since === null ? {} : { from: startOf(since, now) }),
+    limit: limit + 1,
+  });
+  const shown = rows.slice(-limit);
+  const about = options.since || messageIds ? '' : ' in the last day; --since 7d looks further back';
+  output.result(shown.map(lineValue), tableOf(shown, options, `The ledger has nothing of that${about}.`));
+  if (rows.length > limit)
+    output.note(`only the newest ${limit} lines are shown: narrow it down, or set --limit`);
+  if (since !== null && startOf(since, now) < now - site.retention)
+    output.note('lines older than `retention` are forgotten');
+}
+
+/** A list that was removed stays in the ledger under its address. */
+async function keptName({ database }: Session, text: string): Promise<string> {
+  const address = text.includes('@') ? addressOf(text) : null;
+  const known = address === null ? [] : await findLedger(database.q, { list: address, limit: 1 });
+  return known[0]?.list ?? (await listNamed(database.q, text)).address;
+}
+
+async function idsOf({ database }: Session, name: string): Promise<string[]> {
+  if (isSpoolId(name)) return [name];
+  const bare = name.trim().replace(/^<|>$/g, '');
+  const found = await messagesByHeaderId(database.q, `<${bare}>`);
+  if (found.length === 0) throw cliFault('message-unknown', { id: name });
+  return found.map((message) => message.id);
+}
+
+/** When `--since` begins, in ms: so long ago, or an instant. Fault 'usage-value'. */
+export function startOf(text: string, now: number): number {
+  const ago = duration(1000, 36_500 * day).schema.safeParse(text);
+  if (ago.success) return now - ago.data;
+  const at = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z)?$/.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(at)) return at;
+  const expected = 'so long ago (3d, 12h, 30m) or a date such as 2026-01-31';
+  throw cliFault('usage-value', { what: '--since', found: text, expected });
+}
+
+function lineValue({ at, id: _, postingId: posting, ...line }: LedgerRow) {
+  return { at: instant(at), ...line, posting };
+}
+
+/** Columns that say the same in each line are left out. */
+function tableOf(rows: readonly LedgerRow[], options: LogOptions, empty: string): string[] {
+  const isOneList = new Set(rows.flatMap((row) => row.list ?? [])).size <= 1;
+  const columns: Record<string, (row: LedgerRow) => string> = {
+    'AT (UTC)': (row) => secondOf(row.at),
+    WHAT: (row) => row.event,
+    ...(options.message === undefined ? { MESSAGE: (row: LedgerRow) => row.messageId ?? '-' } : {}),
+    ...(isOneList ? {} : { LIST: (row: LedgerRow) => row.list ?? '-' }),
+    ...(options.member === undefined ? { MEMBER: (row: LedgerRow) => row.member ?? '-' } : {}),
+    DETAIL: (row) => row.detail ?? row.reason ?? replyOf(row),
+  };
+  const cells = rows.map((row) => Object.values(columns).map((cell) => cell(row)));
+  return table(Object.keys(columns), cells, empty);
+}
+
+/** What the relay said, for deliveries. */
+function replyOf({ data }: LedgerRow): string {
+  return typeof data?.reply === 'string' ? data.reply : '';
+}

@@ -1,0 +1,36 @@
+import type { Story, StoryEvent } from '../flow/explain.ts';
+import { counted, folded } from './output.ts';
+import { clientOf } from './story-words.ts';
+
+/**
+ * The ledger of one message, oldest first: the day once, then times (UTC). List and member are named where the line
+ * would not say it otherwise.
+ */
+export function historyLines(story: Story, width: number): string[] {
+  const { history } = story;
+  const days = [...new Set(history.map((one) => one.at.slice(0, 10)))];
+  const severalLists = new Set(history.flatMap((one) => one.list ?? [])).size > 1;
+  const longest = Math.max(0, ...history.map((one) => one.event.length));
+  const lineOf = (one: StoryEvent, indent: string): string[] => {
+    const first = `${indent}${one.at.slice(11, 19)}  ${one.event.padEnd(longest)}  `;
+    return folded(wordsOf(story, one, severalLists), { width, first });
+  };
+  const [day, ...more] = days;
+  if (day === undefined) return ['The ledger has nothing about it.'];
+  if (more.length === 0) return [`History, ${day} (UTC):`, ...history.flatMap((one) => lineOf(one, '  '))];
+  return days.flatMap((date, index) => [
+    index === 0 ? `History (UTC), ${date}:` : `${date}:`,
+    ...history.filter((one) => one.at.startsWith(date)).flatMap((one) => lineOf(one, '  ')),
+  ]);
+}
+
+function wordsOf({ message }: Story, one: StoryEvent, severalLists: boolean): string {
+  const { event, list, member, detail, reason, data } = one;
+  if (event === 'received' && message) return `from ${clientOf(message)}, ${counted(message.size, 'octet')}`;
+  const words = detail ?? reason ?? (typeof data?.reply === 'string' ? data.reply : '');
+  const names = [
+    ...(severalLists && list ? [list] : []),
+    ...(member && !words.includes(member) ? [member] : []),
+  ];
+  return [names.join(', '), words].filter(Boolean).join(': ');
+}

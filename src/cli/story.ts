@@ -1,0 +1,243 @@
+import type { Story, StoryCopy, StoryMessage, StoryPosting, StoryRefusal } from '../flow/explain.ts';
+import { type Reason, reasons, sentenceOf } from '../pki/reasons.ts';
+import type { EncryptedLayer, Layer, SignerVerdict } from '../smime/layers.ts';
+import { counted, folded, shortSha, table } from './output.ts';
+import { historyLines } from './story-history.ts';
+import { clientOf, type Times, timesOn } from './story-words.ts';
+
+/**
+ * A story for people, folded to `width` columns: how the message came, what each list found and decided, how each copy
+ * fared, what would change it, and the ledger. Times are UTC and without the day where it is that of the arrival.
+ */
+export function storyLines(story: Story, width: number): string[] {
+  const begin = story.message?.receivedAt ?? story.history[0]?.at ?? '';
+  const times = timesOn(begin.slice(0, 10));
+  const say: Say = (text, first = '', rest) => folded(text, { width, first, ...(rest ? { rest } : {}) });
+  return [
+    ...(story.message
+      ? headOf(story.id, story.message, say)
+      : [`Message ${story.id}, refused before it was taken: only the ledger knows it.`]),
+    ...story.refusals.flatMap((refusal) => refusalWords(refusal, times, say)),
+    ...(story.message ? stateOf(story.message, times, say) : []),
+    ...story.postings.flatMap((posting) => ['', ...postingWords(story, posting, times, say)]),
+    '',
+    ...historyLines(story, width),
+  ];
+}
+
+/** Folds a text; `first` and `rest` are what its lines begin with. */
+type Say = (text: string, first?: string, rest?: string) => string[];
+
+function headOf(id: string, message: StoryMessage, say: Say): string[] {
+  const { messageId, from, subject, receivedAt, protocol, size, envelopeFrom, to } = message;
+  const [day, time] = [receivedAt.slice(0, 10), receivedAt.slice(11, 19)];
+  return [
+    `Message ${id}`,
+    ...(messageId ? say(messageId, 'Message-ID  ') : []),
+    ...say(from ?? '(not one author)', 'From        '),
+    ...say(subject ?? '(none)', 'Subject     '),
+    '',
+    ...say(
+      `Received on ${day} at ${time} UTC from ${clientOf(message)} (${protocol}): ${counted(size, 'octet')}, from ${envelopeFrom || '<>'} to ${to.join(', ')}.`,
+    ),
+  ];
+}
+
+function refusalWords(refusal: StoryRefusal, times: Times, say: Say): string[] {
+  const { at, list, receivedFrom, from, detail, reason, remedy } = refusal;
+  const words = detail ?? reason ?? '';
+  const whence = [from && `From ${from}`, receivedFrom && `by ${receivedFrom}`]
+    .filter(Boolean)
+    .join(', sent ');
+  return [
+    ...say(
+      `${list ?? 'The list'} refused it ${times.at(at)}${words.startsWith('refused ') ? words.slice('refused'.length) : `: ${words}`}${whence ? ` (${whence})` : ''}.`,
+    ),
+    ...(remedy ? say(`What would change it: ${remedy}.`) : []),
+  ];
+}
+
+const stateWords: Readonly<Record<string, string>> = {
+  queued: 'It waits to be opened',
+  unopened: 'It could not be opened',
+  quarantine: 'It is in quarantine',
+  parked: 'It is put aside',
+};
+
+function stateOf({ state, detail, reason, nextTry, remedy }: StoryMessage, times: Times, say: Say): string[] {
+  const words = stateWords[state];
+  if (words === undefined) return [];
+  // What was just taken is due at once: nothing to tell.
+  const next = nextTry && (state !== 'queued' || reason) ? `; next try ${times.at(nextTry)}` : '';
+  const why = detail ?? reason;
+  return [
+    ...say(`${words}${why ? `: ${why}` : ''}${next}.`),
+    ...(remedy ? say(`What to do: ${remedy}.`) : []),
+  ];
+}
+
+const kinds: Readonly<Record<string, string>> = {
+  sendcert: 'mail to -sendcert',
+  request: 'mail to -request',
+  owner: 'mail to -owner',
+  editor: 'mail to -editor',
+  bounces: 'mail to -bounces',
+  service: 'mail to the service address',
+  local: 'written by reseal itself',
+};
+
+function postingWords(story: Story, posting: StoryPosting, times: Times, say: Say): string[] {
+  const { id, list, kind, copies, members, remedy } = posting;
+  const all = Object.values(copies).reduce((sum, count) => sum + count, 0);
+  const counts = Object.entries(copies).map(([state, count]) =>
+    count === all ? state : `${count} ${state}`,
+  );
+  const indented = (text: string): string[] => say(text, '  ');
+  const open = members.filter((one) => one.state !== 'delivered');
+  return [
+    `${list} (${kind === 'post' ? '' : `${kinds[kind] ?? kind}; `}posting ${id})`,
+    ...posting.layers.flatMap((layer, index) => layerWords(layer, index > 0).flatMap(indented)),
+    ...(posting.verdict ? indented(`${verdictWords(posting)}.`) : []),
+    ...harvestWords(story, posting).flatMap(indented),
+    ...indented(decisionWords(story, posting, times)),
+    ...laterWords(story, posting, times).flatMap(indented),
+    ...(remedy ? indented(`What would change it: ${remedy}.`) : []),
+    ...(all > 0
+      ? [
+          '',
+          ...indented(
+            `${counted(all, 'copy', 'copies')}${all > 1 && counts.length === 1 ? ', all' : ':'} ${counts.join(', ')}.`,
+          ),
+        ]
+      : []),
+    ...copyTable(posting, times),
+    ...(open.length > 0 ? copyReasons(open, times, say) : []),
+  ];
+}
+
+function layerWords(layer: Layer, isInside: boolean): string[] {
+  if (layer.kind === 'encrypted') return [encryptedWords(layer, isInside)];
+  const words = layer.signers.map((signer) => signerWords(signer, isInside));
+  return [...words, ...layer.reasons.map((reason) => `About its signature: ${sentence(reason)}.`)];
+}
+
+function encryptedWords(layer: EncryptedLayer, isInside: boolean): string {
+  const { cipher, keyTransport, opened, keySha256, reason } = layer;
+  const how = [cipher ?? 'unknown cipher', ...(keyTransport ? [`key by ${keyTransport}`] : [])].join(', ');
+  const end = opened
+    ? `opened with the list's key ${shortSha(keySha256 ?? '')}`
+    : `could not be opened: ${reason ? sentence(reason) : 'no reason is known'}`;
+  return `${isInside ? 'Inside it was encrypted again' : 'It was encrypted'} (${how}) and ${end}.`;
+}
+
+function signerWords(signer: SignerVerdict, isInside: boolean): string {
+  const addresses = signer.addresses.length > 0 ? ` <${signer.addresses.join(', ')}>` : '';
+  const why = signer.reasons.length > 0 ? ` (${signer.reasons.map(sentence).join('; ')})` : '';
+  const who = `${signer.subject ?? 'somebody unknown'}${addresses}, ${signer.algorithm}`;
+  const found = signer.intact ? 'the signature is intact' : 'the signature is NOT right';
+  const trust = signer.trusted ? 'the certificate trusted' : 'the certificate is NOT trusted';
+  return `${isInside ? 'Inside it is' : 'It is'} signed by ${who}: ${found}, ${trust}${why}.`;
+}
+
+function sentence(code: string): string {
+  return (reasons as readonly string[]).includes(code) ? sentenceOf(code as Reason) : code;
+}
+
+function verdictWords({ verdict, author, reasons: found, layers }: StoryPosting): string {
+  if (author) return `It counts as signed by ${author}`;
+  const inClear = layers.length === 0 ? 'It came in clear and ' : 'It ';
+  const why = found.map((one) => one.text).join('; ');
+  return `${inClear}counts as ${verdict}${why ? `: ${why}` : ''}`;
+}
+
+/** Certificates that were learnt from this mail; one for both purposes is named once. */
+function harvestWords(story: Story, { list }: StoryPosting): string[] {
+  const found = new Map<string, string[]>();
+  for (const { event, list: of, member, detail, data } of story.history) {
+    if (of !== list || (event !== 'harvested' && event !== 'certificate-pending')) continue;
+    const [, use = '', rest = ''] = /^(signing|encryption) (certificate .*)$/.exec(detail ?? '') ?? [];
+    const sha256 = typeof data?.sha256 === 'string' ? ` (${shortSha(data.sha256)})` : '';
+    const verb = event === 'harvested' ? 'Learnt' : 'Waits for approval';
+    const key = `${verb} for ${member ?? 'the sender'}: |${rest}${sha256}`;
+    found.set(key, [...(found.get(key) ?? []), use]);
+  }
+  return [...found].map(([key, uses]) => {
+    const [begin = '', rest = ''] = key.split('|');
+    return `${begin}${uses.join(' and ')} ${rest}.`;
+  });
+}
+
+const decisions: Readonly<Record<string, string>> = {
+  authorized: 'Accepted',
+  held: 'Held for a moderator',
+  refused: 'Refused',
+  dropped: 'Dropped',
+  unopened: 'Given up, as it could not be opened,',
+  forwarded: 'Passed on',
+  command: 'Answered as a command',
+};
+
+function decisionWords(story: Story, posting: StoryPosting, times: Times): string {
+  const { decision, decidedAt, rule, ruleText, why, state } = posting;
+  if (!decidedAt) return state === 'new' ? 'Not decided yet.' : `Now ${state}${why ? `: ${why}` : ''}.`;
+  const verb = decision === 'unopened' && state !== 'refused' ? 'Passed on as it came' : decision;
+  const when = `${decisions[verb ?? ''] ?? verb ?? state} ${times.at(decidedAt)}`;
+  if (decision === 'authorized') return `${when} by the rule ${rule ?? '-'}: ${ruleText ?? ''}`;
+  const line = story.history.find((one) => one.posting === posting.id && one.at === decidedAt && one.detail);
+  // A moderator's answer takes the place of the reason in the row; the ledger keeps both.
+  return `${when}: ${line?.detail ?? why ?? ''}${rule && rule !== posting.kind ? ` (rule ${rule})` : ''}.`;
+}
+
+/** What people, or the end of a time, did with the posting after it was decided. */
+function laterWords(story: Story, posting: StoryPosting, times: Times): string[] {
+  const later = story.history.filter(
+    (one) =>
+      one.posting === posting.id &&
+      one.member === null &&
+      ['released', 'refused', 'dropped', 'expired'].includes(one.event) &&
+      one.event !== posting.decision,
+  );
+  return later.map(({ at, event, detail }) => {
+    const words = detail?.startsWith(event) ? detail : `${event}${detail ? ` (${detail})` : ''}`;
+    return `${words.charAt(0).toUpperCase()}${words.slice(1)} ${times.at(at)}.`;
+  });
+}
+
+function copyTable(posting: StoryPosting, times: Times): string[] {
+  const isPost = posting.decision === 'authorized' || posting.decision === 'held';
+  const rows = posting.members.map((one) => [
+    one.member,
+    one.state,
+    one.finishedAt ? times.short(one.finishedAt) : '-',
+    one.cipher ?? (isPost && one.state === 'delivered' ? 'in clear' : '-'),
+    one.keyTransport ?? '-',
+    one.certificate ? shortSha(one.certificate) : '-',
+    String(one.attempts),
+  ]);
+  if (rows.length === 0) return [];
+  const head = ['MEMBER', 'STATE', 'AT', 'CIPHER', 'KEY', 'CERTIFICATE', 'TRIES'];
+  return table(head, rows, '').map((line) => `  ${line}`);
+}
+
+/** Why copies are not delivered, one entry a member; then what would help, once for all whom it would help. */
+function copyReasons(copies: readonly StoryCopy[], times: Times, say: Say): string[] {
+  const lines: string[] = [];
+  const helped = new Map<string, string[]>();
+  for (const one of copies) {
+    const { member, state, detail, reason, reply, nextTry, until, remedy } = one;
+    const why = detail ?? reason ?? reply;
+    const when = [
+      ...(nextTry && state === 'deferred' ? [`next try ${times.at(nextTry)}`] : []),
+      ...(until && state !== 'pending' ? [`given up ${times.onDay(until)}`] : []),
+    ].join(', ');
+    const end = when ? `${why ? '; ' : ': '}${when}` : '';
+    if (why || when) lines.push(...say(`${member} ${state}${why ? `: ${why}` : ''}${end}`, '  ', '    '));
+    if (remedy) helped.set(remedy, [...(helped.get(remedy) ?? []), member]);
+  }
+  for (const [remedy, members] of helped) {
+    const others = members.length > 3 ? ` and ${members.length - 3} others` : '';
+    const who = `${members.slice(0, 3).join(', ')}${others}`;
+    lines.push(...say(`What would change it for ${who}: ${remedy}.`, '  ', '    '));
+  }
+  return lines.length > 0 ? ['', ...lines] : [];
+}

@@ -1,0 +1,75 @@
+import { Fault, wordsOf } from '../base/errors.ts';
+import { deliveriesOf } from '../store/deliveries.ts';
+import { findMessage } from '../store/messages.ts';
+import { findPosting, finishIdlePostings } from '../store/postings.ts';
+import type { DeliveryRow } from '../store/schema.ts';
+import { listOf, type SiteDefaults } from './list-context.ts';
+import { type SpooledMail, spoolLocalMail } from './local-mail.ts';
+import type { MissingParts } from './missing.ts';
+import { addressesOf } from './report-mails.ts';
+
+/** Members named in one report; `explain` has all of them. */
+const mostNamed = 20;
+
+/**
+ * Ends a posting whose last copy was settled. If copies of a post were not delivered, the owners get one report with
+ * the relay's words (RULES 12: one report, not a bounce for each). A crash in between loses the report, not the ledger.
+ */
+export async function endPosting(
+  parts: MissingParts & { readonly defaults: SiteDefaults },
+  postingId: number,
+): Promise<void> {
+  const { database } = parts;
+  // Asked after each batch, so it has to be cheap: the copies are read once, when the last of them ended.
+  if ((await finishIdlePostings(database.q, postingId)) === 0) return;
+  const rows = await deliveriesOf(database.q, postingId);
+  const failed = rows.filter((row) => row.state === 'failed' || row.state === 'expired');
+  if (failed.length === 0) return;
+  const mails = await reportTo(parts, postingId, rows.length, failed);
+  await database.write(async (tx) => {
+    for (const mail of mails) await mail.queue(tx);
+  });
+}
+
+async function reportTo(
+  parts: MissingParts & { readonly defaults: SiteDefaults },
+  postingId: number,
+  copies: number,
+  failed: readonly DeliveryRow[],
+): Promise<SpooledMail[]> {
+  const { q } = parts.database;
+  const posting = await findPosting(q, postingId);
+  const message = posting && (await findMessage(q, posting.messageId));
+  const list = posting && (await listOf(q, posting.listId, parts.defaults));
+  if (posting?.kind !== 'post' || !message || !list) return [];
+  const at = parts.clock.now();
+  const named = failed
+    .slice(0, mostNamed)
+    .map((row) => `${row.member}: ${row.detail ?? row.reason ?? ''}`.slice(0, 200));
+  const more =
+    failed.length > named.length
+      ? [`and ${failed.length - named.length} more: reseal explain ${message.id}`]
+      : [];
+  const mails: SpooledMail[] = [];
+  try {
+    for (const to of await addressesOf(q, list.id, 'owner')) {
+      const variables = {
+        event: 'copies of a post were not delivered',
+        reason: 'failed',
+        reason_text: `${failed.length} of ${copies} copies of "${message.subject ?? ''}" from ${message.fromAddress ?? ''} were not delivered`,
+        details: [...named, ...more],
+      };
+      const notice = { template: 'owner-alert', to, language: list.policy.language, variables } as const;
+      const mail = await parts.compose(
+        list,
+        { ...notice, kind: 'auto-generated', replyTo: 'owner', inReplyTo: null },
+        at,
+      );
+      mails.push(await spoolLocalMail(parts, list, mail, at));
+    }
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    parts.log.error('notice-failed', { id: message.id, list: list.address, detail: wordsOf(error) });
+  }
+  return mails;
+}

@@ -1,0 +1,140 @@
+import { describe, expect, it, vi } from 'vitest';
+import { brandComposed } from '../../src/base/bytes.ts';
+import { type DeliverParts, startDelivery } from '../../src/flow/deliver.ts';
+import type { Keyring } from '../../src/flow/keyring.ts';
+import { openCache } from '../../src/flow/open-cache.ts';
+import { prepareFor } from '../../src/flow/prepare.ts';
+import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
+import type { CryptoWorkers } from '../../src/smime/workers.ts';
+import type { Copy, Outcome } from '../../src/smtp/pool.ts';
+import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
+import { addMembers } from '../../src/store/members.ts';
+import { findPosting, recordVerdict } from '../../src/store/postings.ts';
+import type { PostingState } from '../../src/store/schema.ts';
+import { newId } from '../../src/store/spool.ts';
+import { copy, envelope, post } from '../store/fixtures.ts';
+import { t0 } from './parts.ts';
+import { makeList, makeSite, type TestSite } from './site.ts';
+
+const bob = 'bob@example.org';
+
+const taken: Outcome = {
+  kind: 'delivered',
+  relayDown: false,
+  code: 250,
+  enhanced: '2.0.0',
+  command: null,
+  text: '250 2.0.0 taken',
+};
+
+/** A relay that takes every copy and keeps it; `first` resolves when the first one has come. */
+function takingRelay() {
+  const sent: Copy[] = [];
+  let come = () => {};
+  const first = new Promise<void>((resolve) => {
+    come = resolve;
+  });
+  const send = async (one: Copy) => {
+    sent.push(one);
+    come();
+    return taken;
+  };
+  return { sent, first, send };
+}
+
+/** The delivery of a site whose posts came in clear and leave in clear: it has no worker and no key. */
+function deliveryOf(site: TestSite, relay: DeliverParts['relay']) {
+  return startDelivery({
+    ...site,
+    relay,
+    connections: 1,
+    lease: 'here',
+    random: () => 0.5,
+    workers: {} as CryptoWorkers,
+    keyring: {} as Keyring,
+    cache: openCache({ octets: 0, ageMs: 0, clock: site.clock }),
+    findRecipients: async () => new Map(),
+    openedSize: 1000,
+  });
+}
+
+/** A post in clear that is in `state`, with one copy that is due. */
+async function clearPost(site: TestSite, state: PostingState, prepared: Record<string, unknown> = {}) {
+  const list = await makeList(site);
+  await addMembers(site.database.q, list.id, [{ address: bob, name: '', since: t0 }]);
+  const id = newId(t0);
+  const line = formatEnvelopeLine({ ...envelope, receivedAt: t0 });
+  await site.spool.place(id, line, brandComposed(Buffer.from('Subject: Agenda\r\n\r\nText\r\n')));
+  const posting = await post(site.database, list.id, id);
+  const fixed = prepareFor(list, {
+    mode: 'clear',
+    spoolId: id,
+    hostname: 'lists.example',
+    envelope,
+    receivedAt: t0,
+    decidedAt: t0,
+  });
+  await recordVerdict(site.database.q, posting, {
+    state,
+    reason: null,
+    verdict: { encrypted: false },
+    prepared: { ...fixed, ...prepared },
+    decidedAt: t0,
+  });
+  await site.database.write((tx) => insertDeliveries(tx, [copy(posting, bob)]));
+  return posting;
+}
+
+describe('the delivery', () => {
+  it('hands a due copy to the relay and ends posting and copy', async () => {
+    const site = await makeSite();
+    const posting = await clearPost(site, 'distributing');
+    const relay = takingRelay();
+    const delivery = deliveryOf(site, relay);
+    delivery.wake();
+    await relay.first;
+    await delivery.stop();
+    expect(relay.sent.map((one) => [one.to, one.body.toString()])).toEqual([[bob, 'Text\r\n']]);
+    expect(await deliveriesOf(site.database.q, posting)).toMatchObject([{ state: 'delivered', attempts: 1 }]);
+    expect(await findPosting(site.database.q, posting)).toMatchObject({ state: 'done' });
+  });
+
+  it('leaves a posting open whose fan-out goes on: else its other members would get nothing', async () => {
+    const site = await makeSite();
+    const posting = await clearPost(site, 'fanning-out');
+    const relay = takingRelay();
+    const delivery = deliveryOf(site, relay);
+    delivery.wake();
+    await relay.first;
+    await delivery.stop();
+    expect(await deliveriesOf(site.database.q, posting)).toMatchObject([{ state: 'delivered' }]);
+    expect(await findPosting(site.database.q, posting)).toMatchObject({ state: 'fanning-out' });
+  });
+
+  it('puts the copies off if what was fixed for them cannot be read, and goes on', async () => {
+    const site = await makeSite();
+    const posting = await clearPost(site, 'distributing', { mode: 'by pigeon' });
+    const relay = takingRelay();
+    const delivery = deliveryOf(site, relay);
+    delivery.wake();
+    await vi.waitFor(() => expect(site.log.events()).toEqual(['batch-failed']));
+    await delivery.stop();
+    expect(relay.sent).toEqual([]);
+    expect(await deliveriesOf(site.database.q, posting)).toMatchObject([
+      { state: 'deferred', reason: 'prepared-malformed' },
+    ]);
+  });
+
+  it('stopped while it claims, gives back what it got', async () => {
+    const site = await makeSite();
+    const posting = await clearPost(site, 'distributing');
+    const relay = takingRelay();
+    const delivery = deliveryOf(site, relay);
+    delivery.wake();
+    await delivery.stop();
+    expect(relay.sent).toEqual([]);
+    expect(await deliveriesOf(site.database.q, posting)).toMatchObject([
+      { state: 'pending', attempts: 0, lease: null },
+    ]);
+  });
+});
