@@ -61,10 +61,12 @@ rmSync(scratch, { recursive: true, force: true });
 
 const counted =
   report === null
-    ? 'no tests ran'
-    : `${report.numPassedTests} tests passed, ${report.numFailedTests} failed, ${skipped} skipped`;
+    ? 'tests: 0 passed, 0 failed, 0 skipped'
+    : `tests: ${report.numPassedTests} passed, ${report.numFailedTests} failed, ${skipped} skipped`;
 const why = needed.length > 0 ? ` (for want of ${needed.join('; ')})` : '';
-console.log(`\ntest: ${failed.length === 0 ? 'all good' : `FAILED: ${failed.join(', ')}`}; ${counted}${why}`);
+console.log(`\ntest: ${failed.length === 0 ? 'all good' : `FAILED: ${failed.join(', ')}`}${why}`);
+// A line of its own, for programs that read how many tests there were.
+console.log(counted);
 process.exit(exitCode);
 
 function note(name, code) {

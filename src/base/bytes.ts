@@ -20,6 +20,11 @@ export const brandSealed = (bytes: Buffer): SealedBytes => bytes as SealedBytes;
 export const brandClear = (bytes: Buffer): ClearBytes => bytes as ClearBytes;
 export const brandComposed = (bytes: Buffer): ComposedBytes => bytes as ComposedBytes;
 
+/** A part of received bytes, which is received as well; not copied. */
+export function receivedPart(bytes: ReceivedBytes, start: number, end: number): ReceivedBytes {
+  return bytes.subarray(start, end) as ReceivedBytes;
+}
+
 /**
  * The content of an encrypted message. It cannot be printed, logged, serialised to JSON or concatenated by
  * accident: every such way shows its size only. `expose()` is the one way to its bytes, easy to find by grep.

@@ -102,7 +102,7 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
   const inClear = (rows: readonly DeliveryRow[]): ReadyCopy[] => {
     if (rows.length === 0) return [];
     const { head, body } =
-      mode === 'intact' ? intactCopy(entity, header) : clearOf(posting, list, entity, header);
+      mode === 'intact' ? intactCopy(spooled.bytes, entity, header) : clearOf(posting, list, entity, header);
     return sameCopies(rows, envelopeOf(bounces, message, message.envelope.body8bit), head, body);
   };
 

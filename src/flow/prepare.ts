@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { brandClear, type ClearBytes } from '../base/bytes.ts';
+import { brandClear, type ClearBytes, type ReceivedBytes, receivedPart } from '../base/bytes.ts';
 import { faultsOf } from '../base/errors.ts';
 import { bodyBytes, type Entity } from '../mime/entity.ts';
 import type { Envelope } from '../mime/envelope.ts';
@@ -174,9 +174,16 @@ export function clearCopy(
   return { head: asItCame(message, header), body: brandClear(bodyBytes(message)) };
 }
 
-/** A post that the list cannot open, with its ciphertext as it came: for `unopened.action: members`. */
-export function intactCopy(message: Entity, header: Buffer): { head: Buffer; body: ClearBytes } {
-  return { head: asItCame(message, header), body: brandClear(bodyBytes(message)) };
+/**
+ * A message that goes on as it came: one that the list cannot open (`unopened.action: members`), and mail for owners
+ * and moderators. Nothing of it was opened, so it needs no permit. `received` is what `message` was read from.
+ */
+export function intactCopy(
+  received: ReceivedBytes,
+  message: Entity,
+  header: Buffer,
+): { head: Buffer; body: ReceivedBytes } {
+  return { head: asItCame(message, header), body: receivedPart(received, message.bodyStart, message.end) };
 }
 
 function asItCame(message: Entity, header: Buffer): Buffer {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { brandReceived } from '../../src/base/bytes.ts';
 import {
   clearCopy,
   distributionHeader,
@@ -202,7 +203,10 @@ describe('copies', () => {
     const permit = mayLeaveClear(listWith().policy, { receivedEncrypted: false });
     if (!permit) throw new Error('no permit');
     const header = Buffer.from('From: a@b.example\r\n');
-    for (const { head, body } of [clearCopy(message, header, permit), intactCopy(message, header)]) {
+    for (const { head, body } of [
+      clearCopy(message, header, permit),
+      intactCopy(brandReceived(message.source), message, header),
+    ]) {
       expect(head.toString()).toBe(
         'From: a@b.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed;\r\n boundary=b\r\ncontent-language: de\r\n\r\n',
       );
