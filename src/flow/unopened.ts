@@ -67,22 +67,24 @@ export async function leaveUnopened(
       verdictRecord(report, { decision: 'unopened', rule: reason, receivedAt: spooled.receivedAt }),
     );
     const mails =
-      work.posting.reason === null && !isCommand ? await tell(parts, work, report, reason, detail) : [];
+      work.posting.reason === null && !isCommand ? await tell(parts, work, report, reason, detail) : null;
     const event = report.verdict === 'malformed' ? 'malformed' : 'unopened';
     await parts.database.write((tx) =>
-      conclude(tx, work, { state: 'refused', event, reason, detail, verdict, mails }, at),
+      conclude(tx, work, { state: 'refused', event, reason, detail, verdict, mails: mails ?? [] }, at),
     );
     parts.log.warn(event, { id: message.id, list: list.address, reason, detail });
     parts.wakeDelivery();
     return 'done';
   }
   // The posting's own reason: another list of the same message may have another.
-  const first = work.posting.reason !== reason;
-  const mails = first ? await tell(parts, work, report, reason, detail) : [];
+  const isNews = work.posting.reason !== reason && work.posting.reason !== untold;
+  const mails = work.posting.reason === reason ? null : await tell(parts, work, report, reason, detail);
   await parts.database.write(async (tx) => {
     await setMessageState(tx, message.id, { state: 'unopened', reason, detail, nextAt: at + retryEveryMs });
-    if (!first) return;
-    await setPostingState(tx, work.posting.id, 'new', reason);
+    if (mails !== null) for (const mail of mails) await mail.queue(tx);
+    if (mails !== null || isNews)
+      await setPostingState(tx, work.posting.id, 'new', mails === null ? untold : reason);
+    if (!isNews) return;
     await record(tx, {
       at,
       messageId: message.id,
@@ -92,9 +94,8 @@ export async function leaveUnopened(
       reason,
       detail,
     });
-    for (const mail of mails) await mail.queue(tx);
   });
-  if (first) parts.log.warn('unopened', { id: message.id, list: list.address, reason, detail });
+  if (isNews) parts.log.warn('unopened', { id: message.id, list: list.address, reason, detail });
   parts.wakeDelivery();
   return 'unopened';
 }
@@ -135,13 +136,16 @@ async function sendIntact(
 /** How often the owners get what one From address sent and could not be opened: From is not proven, and mail is big. */
 const tellEveryMs = 60_000;
 
+/** The reason of a posting whose owners were not told yet because they had just been told of another: its next try does. */
+const untold = 'untold';
+
 async function tell(
   parts: FlowParts,
   work: PostingWork,
   report: Pick<OpenReport, 'encrypted'>,
   reason: string,
   detail: string,
-): Promise<SpooledMail[]> {
+): Promise<SpooledMail[] | null> {
   const member = work.outer?.from ?? '';
   const about = {
     listId: work.list.id,
@@ -150,7 +154,7 @@ async function tell(
     now: parts.clock.now(),
     everyMs: tellEveryMs,
   };
-  if (!(await parts.database.write((tx) => noticeDue(tx, about)))) return [];
+  if (!(await parts.database.write((tx) => noticeDue(tx, about)))) return null;
   const mail = mailVariables(work);
   const attachments = [
     { fileName: 'message.eml', contentType: 'message/rfc822', content: work.spooled.bytes },

@@ -168,6 +168,30 @@ describe('a post that cannot be opened', () => {
     expect(world.sink.messages.filter(({ to }) => to.includes(list.owner))).toHaveLength(1);
   });
 
+  it('a second one within the minute is told of at its next try: nothing is kept from the owners', async () => {
+    const list = await world.list({ key: 'p256', members: [alice] });
+    const other = await world.person('somebody', { key: 'rsa' });
+    const ids: string[] = [];
+    for (let n = 0; n < 2; n++) {
+      const content = await encrypted(other, await signed(alice, secretEntity()));
+      const fate = await world.post(mailOf(postHeaders(alice.address, list.address), content), list.address);
+      expect(fate).toMatchObject({ event: 'unopened' });
+      ids.push(fate.id);
+    }
+    const told = async (n: number) =>
+      (await world.mailTo(list.owner, n)).map(({ bytes }) => bytes.toString());
+    expect((await told(1))[0]).toContain(ids[0]);
+    await world.onDatabase(async (q) => {
+      await q.updateTable('notices').set({ lastAt: 1 }).where('listId', '=', list.id).execute();
+      await q.updateTable('messages').set({ nextAt: 1 }).where('id', 'in', ids).execute();
+    });
+    const mails = await told(2);
+    expect(mails).toHaveLength(2);
+    expect(mails[1]).toContain(ids[1]);
+    for (const id of ids)
+      expect((await world.ledger(id)).filter((line) => line.startsWith('unopened'))).toHaveLength(1);
+  });
+
   it('goes to all as it came under unopened.action: members', async () => {
     const list = await world.list({
       key: 'p256',
