@@ -1,13 +1,14 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { dayOf } from '../base/day.ts';
 import { type ImportVerdict, importCertificate, judgeImports } from '../flow/import-certificates.ts';
 import { everyList } from '../flow/list-context.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { certificatesFromPem } from '../pki/pem.ts';
 import { addressOf, readInput } from './arguments.ts';
 import { cliFault } from './faults.ts';
-import { counted, dayOf, instant, shortSha } from './output.ts';
+import { counted, instant, shortSha } from './output.ts';
 import { progressOn } from './progress.ts';
 import { onSite, type Session } from './site-command.ts';
 

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { dayOf } from '../base/day.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import { toPem } from '../pki/pem.ts';
 import { allBindings, bindingsOf, bindingsOfCertificate } from '../store/bindings.ts';
@@ -10,7 +11,7 @@ import { addCertChange } from './cert-change.ts';
 import { addCertImport } from './cert-import.ts';
 import { fingerprintOf } from './cert-name.ts';
 import { cliFault } from './faults.ts';
-import { dayOf, instant, shortSha, table } from './output.ts';
+import { instant, shortSha, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 const purposes = ['sign', 'enc'] as const;

@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
+import { dayOf } from '../base/day.ts';
 import { passphraseOf } from '../config/secrets.ts';
 import { type ListKeyFiles, listKeyFault, makeListKeys } from '../flow/list-keys.ts';
 import { type KeyKind, keyKinds } from '../pki/issue.ts';
 import { record } from '../store/ledger.ts';
 import { touch } from '../store/meta.ts';
 import { addressOf, listNamed, oneOf, wholeNumber } from './arguments.ts';
-import { dayOf, instant } from './output.ts';
+import { instant } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 /** What may be said of a key pair that is to be made. */
@@ -46,6 +47,20 @@ export function keyWords(address: string, { folder, made, certificate, request }
       ];
 }
 
+/** The same for `--json`. */
+export function keyResult({ folder, made, certificate, request }: ListKeyFiles) {
+  return {
+    folder,
+    key: made,
+    certificate: certificate && {
+      subject: certificate.subject,
+      sha256: certificate.sha256,
+      notAfter: instant(certificate.notAfter),
+    },
+    request,
+  };
+}
+
 /** The address whose keys are meant: the service address, or that of a list. Faults of `listNamed`. */
 export async function keyHolder({ database, site }: Session, text: string): Promise<string> {
   const service = site['service.address'];
@@ -79,7 +94,7 @@ async function create(session: Session, text: string, options: KeyOptions): Prom
   if (pair) throw listKeyFault('keys-usable', { address, folder, sha256: pair.certificate.sha256 });
   const passphrase = await passphraseOf(site, address);
   const keys = await makeListKeys({ folder, address, ...order, passphrase, now });
-  const { certificate, request, made } = keys;
+  const { certificate } = keys;
   await database.write(async (tx) => {
     const what = certificate ? 'key pair' : 'request for a certificate';
     const data = certificate ? { sha256: certificate.sha256 } : null;
@@ -92,18 +107,5 @@ async function create(session: Session, text: string, options: KeyOptions): Prom
     });
     await touch(tx, 'keys');
   });
-  output.result(
-    {
-      address,
-      folder,
-      key: made,
-      certificate: certificate && {
-        subject: certificate.subject,
-        sha256: certificate.sha256,
-        notAfter: instant(certificate.notAfter),
-      },
-      request,
-    },
-    keyWords(address, keys),
-  );
+  output.result({ address, ...keyResult(keys) }, keyWords(address, keys));
 }

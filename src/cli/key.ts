@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
+import { dayOf } from '../base/day.ts';
 import { passphraseOf } from '../config/secrets.ts';
 import { importListCertificate, requestFor } from '../flow/list-keys.ts';
 import { record } from '../store/ledger.ts';
 import { touch } from '../store/meta.ts';
 import { readInput } from './arguments.ts';
 import { addKeyCreate, keyHolder } from './key-create.ts';
-import { dayOf, instant, shortSha, table } from './output.ts';
+import { instant, shortSha, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 /** `key create|import|list|csr`: the key pairs of lists and of the service address. */

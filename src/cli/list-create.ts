@@ -13,8 +13,7 @@ import { touch } from '../store/meta.ts';
 import type { Role } from '../store/schema.ts';
 import { addressOf, assignments, collect } from './arguments.ts';
 import { cliFault } from './faults.ts';
-import { type KeyOptions, keyOrder, keyWords, withKeyOptions } from './key-create.ts';
-import { instant } from './output.ts';
+import { type KeyOptions, keyOrder, keyResult, keyWords, withKeyOptions } from './key-create.ts';
 import { onSite, type Session } from './site-command.ts';
 
 interface CreateOptions extends KeyOptions {
@@ -80,23 +79,10 @@ async function create(session: Session, text: string, options: CreateOptions): P
       `warning: nobody owns ${address}: set --add-owner, so that somebody is told of what goes wrong`,
     );
   }
-  const { certificate, request, folder, made } = keys;
-  output.result(
-    {
-      list: address,
-      profile,
-      folder,
-      key: made,
-      certificate: certificate && {
-        subject: certificate.subject,
-        sha256: certificate.sha256,
-        notAfter: instant(certificate.notAfter),
-      },
-      request,
-      warnings,
-    },
-    [...wordsAbout(address, keys), ...nextSteps(site, address)],
-  );
+  output.result({ list: address, profile, ...keyResult(keys), warnings }, [
+    ...wordsAbout(address, keys),
+    ...nextSteps(site, address),
+  ]);
 }
 
 /** Refuses contradictions of the policy that the list would have; gives what is only risky. */

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { dayOf } from '../base/day.ts';
 import { contextOf } from '../flow/list-context.ts';
 import { toPem } from '../pki/pem.ts';
 import { resolvePolicy } from '../policy/resolve.ts';
@@ -12,7 +13,7 @@ import { listNamed } from './arguments.ts';
 import { cliFault } from './faults.ts';
 import { addListCreate } from './list-create.ts';
 import { addListSet } from './list-set.ts';
-import { dayOf, instant, table } from './output.ts';
+import { instant, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 /** `list create|show|set|open|close|list`. */

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { dayOf } from '../base/day.ts';
 import { keyTransports } from '../flow/member-certificate.ts';
 import { contentCiphers, strengthOf } from '../pki/algorithms.ts';
 import { inUseMany } from '../store/certificates.ts';
@@ -16,7 +17,7 @@ import { cancelFor } from '../store/outcomes.ts';
 import { addressOf, listNamed, oneOf } from './arguments.ts';
 import { cliFault } from './faults.ts';
 import { addMemberImport } from './member-import.ts';
-import { counted, dayOf, instant, table } from './output.ts';
+import { counted, instant, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 /** What may be pinned; triple DES is for reading only. */

@@ -111,11 +111,6 @@ export function secondOf(ms: number): string {
   return instant(ms).slice(0, 19).replace('T', ' ');
 }
 
-/** The day alone, for validities. */
-export function dayOf(ms: number): string {
-  return instant(ms).slice(0, 10);
-}
-
 /** `1 copy`, `2 copies`. */
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;

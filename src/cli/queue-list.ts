@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { dayOf } from '../base/day.ts';
 import type { Queries } from '../store/database.ts';
 import { holderOf } from '../store/lock.ts';
 import { findMessage, type MessageRow, messagesIn } from '../store/messages.ts';
@@ -7,7 +8,7 @@ import { postingsOf } from '../store/postings.ts';
 import { heldPostings, type QueuedDelivery, queuedDeliveries, sendingPostings } from '../store/queue.ts';
 import type { MessageState } from '../store/schema.ts';
 import { listNamed, wholeNumber } from './arguments.ts';
-import { counted, dayOf, instant, instantOrNull, minuteOf, table } from './output.ts';
+import { counted, instant, instantOrNull, minuteOf, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 const kinds = ['held', 'unopened', 'deferred', 'sending', 'quarantine'] as const;

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { dayOf } from '../base/day.ts';
 import { errnoOf, Fault, wordsOf } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { loadTrustAnchors } from '../pki/trust.ts';
@@ -18,8 +19,6 @@ import { contextOf, type ListContext, type SiteDefaults } from './list-context.t
 
 const day = 86_400_000;
 const soon = 30 * day;
-
-const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 
 export interface ListCheckParts {
   readonly q: Queries;

@@ -1,4 +1,5 @@
 import type { Plaintext } from '../base/bytes.ts';
+import { dayOf } from '../base/day.ts';
 import { Fault } from '../base/errors.ts';
 import { certsOnly } from '../cms/sign.ts';
 import { sentenceOf } from '../pki/reasons.ts';
@@ -14,7 +15,7 @@ import type { SpooledMail } from './local-mail.ts';
 import type { Notice } from './notify.ts';
 import { harvestFor } from './post.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
-import { alertOwners, answerSender, dateOf, mailVariables, mayAnswer } from './report-mails.ts';
+import { alertOwners, answerSender, mailVariables, mayAnswer } from './report-mails.ts';
 import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
 
 type Answer = Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language'>;
@@ -73,7 +74,7 @@ function shown(taken: readonly Filing[]): Variables[] {
       .map((filing) => (filing.purpose === 'sign' ? 'your signatures' : 'mail to you'))
       .join(', '),
     fingerprint: inGroups(certificate.sha256),
-    expires: dateOf(certificate.notAfter),
+    expires: dayOf(certificate.notAfter),
   }));
 }
 
@@ -128,7 +129,7 @@ export async function answerCommand(
         variables: {
           ...variables,
           fingerprint: inGroups(pair.certificate.sha256),
-          expires: dateOf(pair.certificate.notAfter),
+          expires: dayOf(pair.certificate.notAfter),
         },
         attachments: [
           {

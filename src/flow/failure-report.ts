@@ -4,9 +4,9 @@ import { findMessage } from '../store/messages.ts';
 import { findPosting, finishIdlePostings } from '../store/postings.ts';
 import type { DeliveryRow } from '../store/schema.ts';
 import { listOf, type SiteDefaults } from './list-context.ts';
-import { type SpooledMail, spoolLocalMail } from './local-mail.ts';
+import type { SpooledMail } from './local-mail.ts';
 import type { MissingParts } from './missing.ts';
-import { addressesOf } from './report-mails.ts';
+import { addressesOf, noticesTo } from './report-mails.ts';
 
 /** Members named in one report; `explain` has all of them. */
 const mostNamed = 20;
@@ -42,7 +42,6 @@ async function reportTo(
   const message = posting && (await findMessage(q, posting.messageId));
   const list = posting && (await listOf(q, posting.listId, parts.defaults));
   if (posting?.kind !== 'post' || !message || !list) return [];
-  const at = parts.clock.now();
   const named = failed
     .slice(0, mostNamed)
     .map((row) => `${row.member}: ${row.detail ?? row.reason ?? ''}`.slice(0, 200));
@@ -50,26 +49,18 @@ async function reportTo(
     failed.length > named.length
       ? [`and ${failed.length - named.length} more: reseal explain ${message.id}`]
       : [];
-  const mails: SpooledMail[] = [];
+  const variables = {
+    event: 'copies of a post were not delivered',
+    reason: 'failed',
+    reason_text: `${failed.length} of ${copies} copies of "${message.subject ?? ''}" from ${message.fromAddress ?? ''} were not delivered`,
+    details: [...named, ...more],
+  };
   try {
-    for (const to of await addressesOf(q, list.id, 'owner')) {
-      const variables = {
-        event: 'copies of a post were not delivered',
-        reason: 'failed',
-        reason_text: `${failed.length} of ${copies} copies of "${message.subject ?? ''}" from ${message.fromAddress ?? ''} were not delivered`,
-        details: [...named, ...more],
-      };
-      const notice = { template: 'owner-alert', to, language: list.policy.language, variables } as const;
-      const mail = await parts.compose(
-        list,
-        { ...notice, kind: 'auto-generated', replyTo: 'owner', inReplyTo: null },
-        at,
-      );
-      mails.push(await spoolLocalMail(parts, list, mail, at));
-    }
+    const owners = await addressesOf(q, list.id, 'owner');
+    return await noticesTo(parts, list, owners, { template: 'owner-alert', variables });
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     parts.log.error('notice-failed', { id: message.id, list: list.address, detail: wordsOf(error) });
+    return [];
   }
-  return mails;
 }

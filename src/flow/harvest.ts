@@ -1,6 +1,6 @@
 import { identifies } from '../cms/identifier.ts';
 import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
-import { type TrustAnchors, validatePath } from '../pki/path.ts';
+import { type PathResult, type TrustAnchors, validatePath } from '../pki/path.ts';
 import type { AuthorSignature } from '../smime/open.ts';
 import type { Purpose } from '../store/schema.ts';
 import type { ListContext } from './list-context.ts';
@@ -76,10 +76,12 @@ function readingCertificate(
   facts: HarvestFacts,
   signer: Certificate,
 ): { readonly certificate: Certificate; readonly sure: boolean } | null {
-  const bag = facts.signature.bag.map((der) => parseCertificate(Buffer.from(der)));
+  const bag = bagOf(facts);
   const { preference } = facts.signature;
   const fits = (one: Certificate): boolean =>
-    mayServe(one, 'encrypt') && one.addresses.includes(facts.address) && hasPath(list, facts, one, bag);
+    mayServe(one, 'encrypt') &&
+    one.addresses.includes(facts.address) &&
+    pathOf(list, facts, one, 'encrypt').valid;
   if (preference) {
     // Anybody can put a forged one of the same name before it.
     const named = [...bag, signer].find((one) => identifies(preference, one) && fits(one));
@@ -92,21 +94,23 @@ function readingCertificate(
   return beside ? { certificate: beside, sure: !facts.known.enc } : null;
 }
 
-function hasPath(
+function pathOf(
   list: ListContext,
   facts: HarvestFacts,
   one: Certificate,
-  bag: readonly Certificate[],
-): boolean {
+  purpose: 'encrypt' | 'any',
+): PathResult {
   const { anchors, receivedAt: at } = facts;
-  return validatePath(one, { anchors, intermediates: bag, at, purpose: 'encrypt', floor: list.floor }).valid;
+  return validatePath(one, { anchors, intermediates: bagOf(facts), at, purpose, floor: list.floor });
 }
 
 function chainOf(list: ListContext, facts: HarvestFacts, one: Certificate): Certificate[] {
-  const bag = facts.signature.bag.map((der) => parseCertificate(Buffer.from(der)));
-  const { anchors, receivedAt: at } = facts;
-  const path = validatePath(one, { anchors, intermediates: bag, at, purpose: 'any', floor: list.floor });
-  return path.valid ? path.path.slice(1, -1) : [];
+  const { valid, path } = pathOf(list, facts, one, 'any');
+  return valid ? path.slice(1, -1) : [];
+}
+
+function bagOf({ signature }: HarvestFacts): Certificate[] {
+  return signature.bag.map((der) => parseCertificate(Buffer.from(der)));
 }
 
 function candidate(list: ListContext, facts: HarvestFacts, certificate: Certificate): Filing {

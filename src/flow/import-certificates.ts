@@ -1,3 +1,4 @@
+import { dayOf } from '../base/day.ts';
 import { type Certificate, mayServe } from '../pki/certificate.ts';
 import { type TrustAnchors, validatePath } from '../pki/path.ts';
 import { type Reason, sentenceOf } from '../pki/reasons.ts';
@@ -97,15 +98,14 @@ function objectionTo(
   trust: Trust,
   others: readonly Certificate[],
 ): string | null {
-  const day = (ms: number) => new Date(ms).toISOString().slice(0, 10);
   if (certificate.isCa)
     return "it is an authority's: trusted authorities belong in trust.cafile or trust.capath";
   if (certificate.addresses.length === 0 && order.pin === null)
     return 'it names no mail address (--pin ADDRESS binds it all the same)';
   if (addresses.length === 0)
     return `it does not name ${order.address}, but ${certificate.addresses.join(', ')}`;
-  if (order.now > certificate.notAfter) return `it expired on ${day(certificate.notAfter)}`;
-  if (order.now < certificate.notBefore) return `it is not valid before ${day(certificate.notBefore)}`;
+  if (order.now > certificate.notAfter) return `it expired on ${dayOf(certificate.notAfter)}`;
+  if (order.now < certificate.notBefore) return `it is not valid before ${dayOf(certificate.notBefore)}`;
   if (purposesOf(certificate).length === 0) return 'its key usage allows neither signing nor encrypting mail';
   return (
     weakness(certificate, trust) ??

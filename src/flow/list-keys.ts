@@ -1,6 +1,7 @@
 import { createHash, type KeyObject } from 'node:crypto';
 import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { dayOf } from '../base/day.ts';
 import { errnoOf, faultsOf } from '../base/errors.ts';
 import { ensureFolder, readIfPresent, removeIfPresent, syncFolder, writeDurably } from '../base/files.ts';
 import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
@@ -201,8 +202,7 @@ function checkCertificate(certificate: Certificate, d: { address: string; now: n
     throw listKeyFault('certificate-of-other-address', { list: d.address, addresses: certificate.addresses });
   }
   const refuse = (why: string) => listKeyFault('certificate-not-usable', { why });
-  if (d.now > certificate.notAfter)
-    throw refuse(`it expired on ${new Date(certificate.notAfter).toISOString().slice(0, 10)}`);
+  if (d.now > certificate.notAfter) throw refuse(`it expired on ${dayOf(certificate.notAfter)}`);
   if (certificate.isCa) throw refuse("it is an authority's");
   if (!mayServe(certificate, 'sign') && !mayServe(certificate, 'encrypt')) {
     throw refuse('its key usage allows neither signing nor encrypting mail');

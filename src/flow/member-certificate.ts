@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { dayOf } from '../base/day.ts';
 import { isFault } from '../base/errors.ts';
 import { type Capabilities, parseCapabilities } from '../cms/capabilities.ts';
 import type { KeyTransport } from '../cms/encrypt.ts';
@@ -151,7 +152,7 @@ async function judge(
 function whenOf(reason: string, certificate: Certificate): string {
   const at =
     reason === 'expired' ? certificate.notAfter : reason === 'not-yet-valid' ? certificate.notBefore : null;
-  return at === null ? '' : ` (${new Date(at).toISOString().slice(0, 10)})`;
+  return at === null ? '' : ` (${dayOf(at)})`;
 }
 
 /** The ways to send a content key that `member set` may pin. */

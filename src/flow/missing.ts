@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { dayOf } from '../base/day.ts';
 import { Fault } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Database, Queries } from '../store/database.ts';
@@ -114,7 +115,7 @@ async function whyMissing(
   const about = { list: list.address, member, event: 'certificate-not-taken' } as const;
   const last = await lastAbout(parts.database.q, about);
   if (!last?.reason) return certificate.detail;
-  const day = new Date(last.at).toISOString().slice(0, 10);
+  const day = dayOf(last.at);
   return `${certificate.detail}; what you sent on ${day} was not taken: ${sentenceFor(last.reason, null)}`;
 }
 
@@ -146,7 +147,7 @@ async function spoolNotice(
         reason: certificate.reason,
         reason_text: await whyMissing(parts, list, row.member, certificate),
         waiting: list.policy['missing.action'] === 'hold' ? waiting.length + 1 : 0,
-        expires: new Date(expiresAt).toISOString().slice(0, 10),
+        expires: dayOf(expiresAt),
       },
     },
     at,

@@ -1,3 +1,4 @@
+import { dayOf } from '../base/day.ts';
 import { wordsOf } from '../base/errors.ts';
 import { mayLeaveClear } from '../policy/clear.ts';
 import { mostHops } from '../policy/outer.ts';
@@ -13,7 +14,7 @@ import { loopsThrough } from './outer.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 import { type Prepared, prepareFor } from './prepare.ts';
 import { sightingOf } from './replay.ts';
-import { alertOwners, answerSender, dateOf, mailVariables, tellRole } from './report-mails.ts';
+import { alertOwners, answerSender, mailVariables, tellRole } from './report-mails.ts';
 import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
 
 const day = 86_400_000;
@@ -214,7 +215,7 @@ async function mailsAbout(
     mail,
     reason: decision.reason,
     reason_text: reasonText,
-    expires: dateOf(parts.clock.now() + work.list.policy['held.days'] * day),
+    expires: dayOf(parts.clock.now() + work.list.policy['held.days'] * day),
   };
   return [
     ...alerts,

@@ -1,10 +1,12 @@
+import type { Clock } from '../base/clock.ts';
 import { canonicalAddress } from '../mime/address.ts';
 import type { OpenReport } from '../smime/open.ts';
 import type { Queries } from '../store/database.ts';
 import { holdersOf } from '../store/lists.ts';
 import { noticeDue, replyDue } from '../store/notices.ts';
-import { type SpooledMail, spoolLocalMail } from './local-mail.ts';
-import type { Notice } from './notify.ts';
+import type { ListContext } from './list-context.ts';
+import { type LocalMailParts, type SpooledMail, spoolLocalMail } from './local-mail.ts';
+import type { Compose, Notice } from './notify.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 
 /** How often one address is answered about one kind of thing (RULES 20). */
@@ -63,15 +65,28 @@ export async function tellRole(
   notice: Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language' | 'replyTo'>,
 ): Promise<SpooledMail[]> {
   const { list } = work;
+  const to = role === 'postmaster' ? [parts.postmaster] : await addressesOf(parts.database.q, list.id, role);
+  return noticesTo(parts, list, to, {
+    ...notice,
+    variables: { ...notice.variables, id: work.message.id },
+  });
+}
+
+/** The same notice to each address, from the list, composed and spooled. */
+export async function noticesTo(
+  parts: LocalMailParts & { readonly compose: Compose; readonly clock: Clock },
+  list: ListContext,
+  addresses: readonly string[],
+  notice: Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language' | 'replyTo'>,
+): Promise<SpooledMail[]> {
   const now = parts.clock.now();
   const mails: SpooledMail[] = [];
-  const to = role === 'postmaster' ? [parts.postmaster] : await addressesOf(parts.database.q, list.id, role);
-  for (const address of to) {
+  for (const to of addresses) {
+    const language = list.policy.language;
     const whole: Notice = {
       ...notice,
-      variables: { ...notice.variables, id: work.message.id },
-      to: address,
-      language: list.policy.language,
+      to,
+      language,
       kind: 'auto-generated',
       replyTo: 'owner',
       inReplyTo: null,
@@ -124,9 +139,4 @@ export function mailVariables(work: PostingWork): { sender: string; subject: str
     subject: work.outer?.subject ?? '',
     date: new Date(work.spooled.receivedAt).toUTCString(),
   };
-}
-
-/** `2026-09-01`, as notices name a day. */
-export function dateOf(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 10);
 }
