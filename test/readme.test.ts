@@ -59,6 +59,7 @@ const outcomes: readonly (readonly [command: RegExp, shows: RegExp])[] = [
   [/^bin\/reseal\.mjs list set /, /accept\.encryption/],
   [/^bin\/reseal\.mjs member list /, /ada@example\.org[\s\S]*bob@example\.org/],
   [/^bin\/reseal\.mjs cert list/, /ada@example\.org/],
+  [/^bin\/reseal\.mjs inspect /, /^From +ada@example\.org[\s\S]*^SIGNED: /m],
   [/^bin\/reseal\.mjs inject /, /^taken as \w+ for 1 address/],
 ];
 
@@ -82,6 +83,7 @@ describe('the commands of the README, in order', () => {
     ada = await ca.issue({ name: 'ada', address: 'ada@example.org', key: 'rsa' });
     sink = await startSink();
     known.set('/var/lib/reseal', root);
+    known.set('/etc/ssl/certs/our-mail-ca.pem', ca.certPath);
   });
   afterAll(async () => {
     await daemon?.stop();
@@ -139,6 +141,7 @@ describe('the commands of the README, in order', () => {
           ],
           await signed(ada, Buffer.from('Content-Type: text/plain\r\n\r\nhere it is\r\n')),
         );
+        writeFileSync(join(folder, 'post.eml'), hello);
         await send(hello, 'team-sendcert@lists.example');
         await fate('certificate-received');
         const entity = secretEntity();

@@ -6,6 +6,7 @@ import type { Log } from '../base/log.ts';
 import { passphraseOf } from '../config/secrets.ts';
 import type { Site } from '../config/site.ts';
 import { type Keyring, keyFolder, openKeyring } from '../flow/keyring.ts';
+import type { TrustSource } from '../policy/trust.ts';
 import { type Database, openDatabase } from '../store/database.ts';
 import { openSpool, type Spool } from '../store/spool.ts';
 
@@ -36,10 +37,20 @@ export async function openSite(site: Site, d: { clock: Clock; log: Log; check: b
   const keyring = openKeyring({
     folderOf,
     passphraseOf: (address) => passphraseOf(site, address),
-    siteTrust: { cafile: site['trust.cafile'], capath: site['trust.capath'] },
+    siteTrust: siteTrust(site),
     log,
   });
   return { site, database, spool, keyring, clock, log, folderOf, close: () => database.close() };
+}
+
+/** Where a site's authorities and revocation lists are read from. */
+export function siteTrust(site: Site): TrustSource {
+  return {
+    cafile: site['trust.cafile'],
+    capath: site['trust.capath'],
+    crlfile: site['trust.crlfile'],
+    crlpath: site['trust.crlpath'],
+  };
 }
 
 /** Folders of mail templates: the site's own first, then those that come with reseal. */

@@ -10,6 +10,7 @@ import { startDelivery } from '../flow/deliver.ts';
 import { openDirectoryDoor } from '../flow/directory-door.ts';
 import { keepHouse } from '../flow/housekeeping.ts';
 import { findIntermediatesWith } from '../flow/intermediates.ts';
+import { careForEvidence } from '../flow/keep-evidence.ts';
 import { readKeys } from '../flow/keyring.ts';
 import { findRecipientsWith } from '../flow/member-certificate.ts';
 import { validatePathsWith } from '../flow/member-path.ts';
@@ -25,6 +26,7 @@ import { lockSpool } from '../store/lock.ts';
 import { recordCleanStop } from '../store/starts.ts';
 import { openTemplates } from '../template/templates.ts';
 import { openListeners } from './listeners.ts';
+import { openRevocation } from './open-revocation.ts';
 import { openSite, templateFolders } from './open-site.ts';
 import { relayTarget } from './relay-target.ts';
 
@@ -60,15 +62,20 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
     templates: openTemplates(templateFolders(site)),
     workers,
     signingPair: (list) => keyring.signingPair(list),
+    encryptionPair: (list) => keyring.encryptionPair(list),
     serviceAddress: site['service.address'],
     unique,
   });
   const relay = new RelayPool(await relayTarget(site));
+  const revocation = openRevocation(site, base);
+  const intermediates = findIntermediatesWith({ q: database.q, clock });
   const shared = {
     database,
     spool,
     workers,
     keyring,
+    intermediates,
+    revocation,
     cache,
     compose,
     clock,
@@ -87,8 +94,7 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
   };
   const door = openDirectoryDoor({ ...shared, folder: site.certificates });
   await door.look(true);
-  const intermediates = findIntermediatesWith({ q: database.q, clock });
-  const pathOf = validatePathsWith({ keyring, intermediates, clock });
+  const pathOf = validatePathsWith(shared);
   const findRecipients = findRecipientsWith({ q: database.q, clock, pathOf, fileProblemOf: door.problemOf });
   const lease = `${site.node} ${boot}`;
   const connections = site['relay.connections'];
@@ -106,9 +112,12 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
   delivery.wake();
 
   await readKeys(shared);
+  const evidence = careForEvidence({ ...shared, mayFetch: site['fetch.hosts'].length > 0 });
+  await evidence.warn();
   const failed = (event: string) => (error: unknown) => log.error(event, { detail: wordsOf(error) });
   const repetitions = [
     every(housekeepingMs, () => keepHouse(shared), failed('housekeeping-failed')),
+    every(housekeepingMs, evidence.keep, failed('evidence-failed')),
     every(opened.ageMs, async () => cache.sweep(), failed('sweep-failed')),
     every(watchMs, () => door.look(), failed('directory-failed')),
     // A file that is overwritten in place leaves its folder's time as it was.
@@ -142,6 +151,7 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
       await door.look(true);
       await processing.reload();
       await readKeys(shared);
+      await evidence.warn();
       await processing.look();
     },
     stop,

@@ -10,13 +10,14 @@ import { addressOf, oneOf } from './arguments.ts';
 import { addCertChange } from './cert-change.ts';
 import { addCertImport } from './cert-import.ts';
 import { fingerprintOf } from './cert-name.ts';
+import { addCertVerify } from './cert-verify.ts';
 import { cliFault } from './faults.ts';
 import { instant, shortSha, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 const purposes = ['sign', 'enc'] as const;
 
-/** `cert import|list|show|export|remove|pending|approve|refuse`. */
+/** `cert import|list|show|export|verify|remove|pending|approve|refuse`. */
 export function addCert(program: Command): void {
   const cert = program.command('cert').description('look at and decide about certificates of members');
   addCertImport(cert);
@@ -40,6 +41,7 @@ export function addCert(program: Command): void {
     .description('the certificate that is in use for an address, in PEM')
     .option('--purpose <purpose>', 'sign or enc', 'enc')
     .action(onSite<[string, { purpose: string }]>(exportPem));
+  addCertVerify(cert);
   addCertChange(cert);
 }
 

@@ -1,13 +1,14 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { openSite, templateFolders } from '../app/open-site.ts';
+import { openSite, siteTrust, templateFolders } from '../app/open-site.ts';
 import { systemClock } from '../base/clock.ts';
 import { Fault } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import type { Site } from '../config/site.ts';
 import { checkConfigurationFile, checkFolder, checkRoom, type Finding } from '../flow/check-files.ts';
 import {
+  checkCrls,
   checkKeys,
   checkLists,
   checkMemberCertificates,
@@ -43,7 +44,6 @@ export function addCheck(program: Command): void {
 
 async function findingsAbout(site: Site): Promise<Finding[]> {
   const uid = process.getuid?.() ?? null;
-  const siteTrust = { cafile: site['trust.cafile'], capath: site['trust.capath'] };
   const path = site['relay.path'];
   const target = path === null ? { host: site['relay.host'], port: site['relay.port'] } : { path };
   return [
@@ -57,7 +57,8 @@ async function findingsAbout(site: Site): Promise<Finding[]> {
       uid,
     })),
     ...(await checkDatabase(site)),
-    ...(await checkTrust(siteTrust, 'trust', systemClock.now())),
+    ...(await checkTrust(siteTrust(site), 'trust', systemClock.now())),
+    ...(await checkCrls(siteTrust(site), 'trust', systemClock.now())),
     await checkRelay(target, relayTimeoutMs),
     ...(await Promise.all(templateFolders(site).map(checkTemplates))).flat(),
   ];
@@ -92,12 +93,11 @@ async function checkDatabase(site: Site): Promise<Finding[]> {
     try {
       const { q } = database;
       const now = systemClock.now();
-      const siteTrust = { cafile: site['trust.cafile'], capath: site['trust.capath'] };
       const keyParts = { keyring, folderOf, unseenPassphrase: unseenPassphrase(site), now };
       return [
         { level: 'good', about, text: 'the database is sound' },
         daemonOf(site),
-        ...(await checkLists({ q, defaults: site.defaults, siteTrust, ...keyParts })),
+        ...(await checkLists({ q, defaults: site.defaults, siteTrust: siteTrust(site), ...keyParts })),
         ...serviceOnly(await checkKeys(keyParts, site['service.address']), site['service.address']),
         ...(await checkMemberCertificates(q, now)),
       ];

@@ -31,11 +31,20 @@ export function outputTo(d: {
     // A pipe has no columns; who reads it may say how many he has, as for other programs.
     width: Math.min(Math.max(d.out.columns ?? d.columns ?? usualWidth, leastWidth), mostWidth),
     result: (value, lines) => {
-      const text = d.json ? JSON.stringify(value, null, 2) : lines.map(printable).join('\n');
+      const text = d.json ? jsonOf(value) : lines.map(printable).join('\n');
       if (text !== '') d.out.write(`${text}\n`);
     },
     note: (text) => void d.err.write(`reseal: ${printable(text)}\n`),
   };
+}
+
+/** JSON whose characters beyond ASCII that could command a terminal are escaped: the same value, safe to look at. */
+function jsonOf(value: unknown): string {
+  const escaped = (one: string) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return JSON.stringify(value, null, 2).replace(
+    /[\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g,
+    escaped,
+  );
 }
 
 /**

@@ -7,6 +7,7 @@ import { addExplain } from './explain.ts';
 import { withHelp } from './help.ts';
 import { addHousekeeping } from './housekeeping.ts';
 import { addInject } from './inject.ts';
+import { addInspect } from './inspect.ts';
 import { addKey } from './key.ts';
 import { addList } from './list.ts';
 import { addLog } from './log.ts';
@@ -17,7 +18,7 @@ import { addServe } from './serve.ts';
 /** Commands by what a person wants to do. */
 const groups = {
   'Lists and people:': [addList, addMember, addCert, addKey],
-  'Mail:': [addQueue, addExplain, addLog, addInject],
+  'Mail:': [addQueue, addExplain, addInspect, addLog, addInject],
   'The program:': [addServe, addCheck, addConfig, addHousekeeping],
 };
 

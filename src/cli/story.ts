@@ -93,7 +93,7 @@ function postingWords(story: Story, posting: StoryPosting, times: Times, say: Sa
     count === all ? state : `${count} ${state}`,
   );
   const indented = (text: string): string[] => say(text, '  ');
-  const open = members.filter((one) => one.state !== 'delivered');
+  const open = members.filter((one) => one.state !== 'delivered' || one.reason !== null);
   return [
     `${list} (${kind === 'post' ? '' : `${kinds[kind] ?? kind}; `}posting ${id})`,
     ...posting.layers.flatMap((layer, index) => layerWords(layer, index > 0).flatMap(indented)),
@@ -117,13 +117,18 @@ function postingWords(story: Story, posting: StoryPosting, times: Times, say: Sa
 
 function layerWords(layer: Layer, isInside: boolean): string[] {
   if (layer.kind === 'encrypted') return [encryptedWords(layer, isInside)];
+  if (layer.kind === 'compressed') {
+    const end = layer.opened ? '' : `, and could not be unfolded: ${sentence(layer.reason ?? 'unsupported')}`;
+    return [`${isInside ? 'Inside it was' : 'It was'} compressed${end}.`];
+  }
   const words = layer.signers.map((signer) => signerWords(signer, isInside));
   return [...words, ...layer.reasons.map((reason) => `About its signature: ${sentence(reason)}.`)];
 }
 
 function encryptedWords(layer: EncryptedLayer, isInside: boolean): string {
-  const { cipher, keyTransport, opened, keySha256, reason } = layer;
-  const how = [cipher ?? 'unknown cipher', ...(keyTransport ? [`key by ${keyTransport}`] : [])].join(', ');
+  const { cipher, keyTransport, keyAgreement, opened, keySha256, reason } = layer;
+  const key = keyTransport ?? keyAgreement;
+  const how = [cipher ?? 'unknown cipher', ...(key ? [`key by ${key}`] : [])].join(', ');
   const end = opened
     ? `opened with the list's key ${shortSha(keySha256 ?? '')}`
     : `could not be opened: ${reason ? sentence(reason) : 'no reason is known'}`;
@@ -219,7 +224,7 @@ function copyTable(posting: StoryPosting, times: Times): string[] {
   return table(head, rows, '').map((line) => `  ${line}`);
 }
 
-/** Why copies are not delivered, one entry a member; then what would help, once for all whom it would help. */
+/** Why copies are not delivered, or not as they should be, one entry a member; then what would help, once for all whom it would help. */
 function copyReasons(copies: readonly StoryCopy[], times: Times, say: Say): string[] {
   const lines: string[] = [];
   const helped = new Map<string, string[]>();

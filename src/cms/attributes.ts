@@ -13,6 +13,16 @@ export const attributeOid = {
   algorithmProtection: '1.2.840.113549.1.9.52',
 } as const;
 
+/**
+ * Attributes of which a signer has one at most, with one value (RFC 5652 11, RFC 8551 2.5, RFC 6211 2; RFC 2634 1.3.4
+ * for those of ESS: receiptRequest, eSSSecurityLabel, mlExpansionHistory, contentHints, msgSigDigest,
+ * contentIdentifier, equivalentLabels, contentReference).
+ */
+export const singularAttributes: readonly string[] = [
+  ...Object.values(attributeOid),
+  ...[1, 2, 3, 4, 5, 7, 9, 10].map((arc) => `1.2.840.113549.1.9.16.2.${arc}`),
+];
+
 /** One Attribute (RFC 5652 5.3). */
 export interface Attribute {
   readonly oid: string;

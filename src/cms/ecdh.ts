@@ -21,8 +21,8 @@ export interface Agreement {
   readonly ukm: Buffer | null;
 }
 
-/** RFC 3394 2.2.3.1. */
-const wrapIv = Buffer.alloc(8, 0xa6);
+/** RFC 3394 2.2.3.1; the IVs of RFC 3217 3 are OpenSSL's business. */
+const ivOf = (wrap: KeyWrap): Buffer | null => (wrap === 'des3-wrap' ? null : Buffer.alloc(8, 0xa6));
 
 /**
  * Recovers a content key of `length` octets from ephemeral-static ECDH (RFC 5753 3.1.3, RFC 8418). `spki` is the
@@ -62,20 +62,25 @@ function importPoint(spki: Uint8Array, point: Buffer): KeyObject {
   });
 }
 
-/** AES key wrap (RFC 3394) of a content key under the agreed secret, which is wiped. */
+/** Key wrap (RFC 3394; RFC 3217 for 3DES) of a content key under the agreed secret, which is wiped. */
 export function wrapKey(shared: Buffer, contentKey: Buffer, agreement: Agreement): Buffer {
   const kek = deriveKek(shared, agreement);
   shared.fill(0);
-  const cipher = createCipheriv(agreement.wrap, kek, wrapIv);
+  const cipher = createCipheriv(agreement.wrap, kek, ivOf(agreement.wrap));
   kek.fill(0);
   return Buffer.concat([cipher.update(contentKey), cipher.final()]);
 }
 
-/** The reverse; throws if the integrity check fails. */
+/** The reverse under the agreed secret, which is wiped; throws if the integrity check fails. */
 function unwrapKey(shared: Buffer, encryptedKey: Buffer, agreement: Agreement): Buffer {
   const kek = deriveKek(shared, agreement);
   shared.fill(0);
-  const decipher = createDecipheriv(agreement.wrap, kek, wrapIv);
+  return unwrapUnder(kek, agreement.wrap, encryptedKey);
+}
+
+/** What is wrapped under a key encryption key, which is wiped (RFC 3394 2.2.2, RFC 3217 3.2); throws if it is not. */
+export function unwrapUnder(kek: Buffer, wrap: KeyWrap, encryptedKey: Buffer): Buffer {
+  const decipher = createDecipheriv(wrap, kek, ivOf(wrap));
   kek.fill(0);
   // OpenSSL gives all of it at once; final() adds nothing.
   const contentKey = decipher.update(encryptedKey);

@@ -4,7 +4,7 @@ import { derHead, derInteger, derOctets, derOid, derSequence, derSetOf } from '.
 import { cipherInto } from './content-cipher.ts';
 import { contentOid } from './content-info.ts';
 import { cmsFault } from './faults.ts';
-import { type Recipient, recipientInfo } from './recipient-info.ts';
+import { isAgreement, type Recipient, recipientInfo } from './recipient-info.ts';
 
 export { type KeyTransport, type Recipient, recipientOf } from './recipient-info.ts';
 
@@ -98,7 +98,7 @@ export class EncryptedContent {
 
   /** RFC 5652 6.1: 0 for key transport by issuer and serial, 2 with key agreement; RFC 5083 2.1: always 0. */
   #version(recipient: Recipient): number {
-    return this.kind === 'enveloped-data' && recipient.transport === 'ecdh' ? 2 : 0;
+    return this.kind === 'enveloped-data' && isAgreement(recipient.transport) ? 2 : 0;
   }
 
   /** Wipes the content key: no more recipients after this. */

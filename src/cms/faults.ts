@@ -4,6 +4,7 @@ export const cmsFault = faultsOf({
   'cms-malformed': (d: { what: string }) => `the S/MIME structure is broken: ${d.what}`,
   'cms-budget': (d: { limit: string; value: number }) =>
     `the S/MIME structure has more than ${d.value} ${d.limit}, which is more than reseal reads`,
+  'cms-unsupported': (d: { what: string }) => `reseal cannot read ${d.what}`,
   'cms-recipient': (d: { certificate: string; why: string }) =>
     `nothing can be encrypted to the certificate with SHA-256 ${d.certificate}: ${d.why}`,
   'cms-signer': (d: { certificate: string; why: string }) =>

@@ -9,6 +9,8 @@ export interface CmsLimits {
   readonly privateKeyOperations: number;
   /** Certificates in a SignedData. */
   readonly certificates: number;
+  /** CRLs and OCSP responses in a SignedData. */
+  readonly revocations: number;
   /** SignerInfos in a SignedData. */
   readonly signers: number;
   /** Attributes in one set of them. */
@@ -22,6 +24,7 @@ export const cmsLimits: CmsLimits = {
   recipients: 1000,
   privateKeyOperations: 4,
   certificates: 20,
+  revocations: 10,
   signers: 4,
   attributes: 50,
   openedSize: 100 * 1024 * 1024,

@@ -1,9 +1,8 @@
 import { Plaintext } from '../base/bytes.ts';
 import {
   type AlgorithmIdentifier,
-  type ContentCipher,
   cipherNameOf,
-  cipherOf,
+  type OpeningCipher,
   readAlgorithm,
 } from '../pki/algorithms.ts';
 import { type Ber, expect, isContext, octetSegments, oidOf, tag } from '../pki/ber.ts';
@@ -55,6 +54,8 @@ interface Opening {
   readonly cipher: string;
   /** RecipientInfos in the message, ours or not. */
   readonly recipients: number;
+  /** The kinds of them that occur. */
+  readonly kinds: readonly RecipientInfo['kind'][];
 }
 
 export interface OpenedContent extends Opening, KeyManagement {
@@ -62,7 +63,7 @@ export interface OpenedContent extends Opening, KeyManagement {
   readonly content: Plaintext;
   /** Object identifier of the content's type: id-data, unless somebody broke RFC 8551 2.4. */
   readonly contentType: string;
-  readonly cipher: ContentCipher;
+  readonly cipher: OpeningCipher;
   /** SHA-256 of our certificate whose key opened it. */
   readonly keySha256: string;
   /** Private-key operations that it took. */
@@ -85,9 +86,17 @@ export type OpenResult = OpenedContent | UnopenedContent;
  */
 export type Decrypt = (contentKey: Buffer) => Buffer | null;
 
+/** How the content is decrypted once its key is known. */
+export interface Decryption {
+  readonly cipher: OpeningCipher;
+  /** Octets of the content key. */
+  readonly keyLength: number;
+  readonly decrypt: Decrypt;
+}
+
 /**
  * Tries the RecipientInfos that name one of `keys`, in the message's order, until one opens the content (RULES 7).
- * `decrypt` is null for a content cipher that is not supported. Every failure after the structure was understood is
+ * `decryption` is null for a content cipher that is not supported. Every failure after the structure was understood is
  * the same `decrypt-failed` after the same work: unwrap, then decrypt all of the content (RULES 6).
  * Throws `cms-malformed` if an algorithm of a RecipientInfo that names us is broken, `cms-budget` if no private-key
  * operation is left to an inner layer.
@@ -97,29 +106,31 @@ export function openEnvelope(
   d: {
     readonly keys: readonly DecryptionKey[];
     readonly limits: CmsLimits;
-    readonly cipher: ContentCipher | null;
-    readonly decrypt: Decrypt | null;
+    readonly decryption: Decryption | null;
   },
 ): OpenResult {
-  const cipherName = cipherNameOf(envelope.algorithm.oid);
+  const { decryption } = d;
+  const cipherName = decryption?.cipher ?? cipherNameOf(envelope.algorithm.oid);
+  const summary = {
+    recipients: envelope.recipients.length,
+    kinds: [...new Set(envelope.recipients.map(({ kind }) => kind))],
+  };
   const unopened = (reason: UnopenedContent['reason'], detail: string): UnopenedContent => ({
     opened: false,
     reason,
     detail,
     cipher: cipherName,
-    recipients: envelope.recipients.length,
+    ...summary,
   });
   const { supported, unsupported } = reading(() => findCandidates(envelope.recipients, d.keys));
-  if (supported.length + unsupported === 0)
-    return unopened('no-recipient', 'no recipient is one of our certificates');
-  const { cipher, decrypt } = d;
-  if (cipher === null || decrypt === null)
+  if (supported.length + unsupported === 0) return unopened(...notAddressed(summary.kinds));
+  if (decryption === null)
     return unopened('unsupported', `the content cipher ${cipherName} is not supported`);
   if (supported.length === 0) return unopened('unsupported', 'the key encryption algorithm is not supported');
   withinBudget(1, 'private-key operations', d.limits.privateKeyOperations);
   for (const [n, candidate] of supported.slice(0, d.limits.privateKeyOperations).entries()) {
-    const contentKey = candidate.recover(cipherOf(cipher).keyLength);
-    const content = decrypt(contentKey);
+    const contentKey = candidate.recover(decryption.keyLength);
+    const content = decryption.decrypt(contentKey);
     contentKey.fill(0);
     if (content === null) continue;
     const { keyTransport, kdf, wrap, keySha256 } = candidate;
@@ -127,14 +138,31 @@ export function openEnvelope(
       opened: true,
       content: new Plaintext(content),
       contentType: envelope.contentType,
-      cipher,
+      cipher: decryption.cipher,
       keyTransport,
       kdf,
       wrap,
       keySha256,
       operations: n + 1,
-      recipients: envelope.recipients.length,
+      ...summary,
     };
   }
   return unopened('decrypt-failed', 'it could not be decrypted');
+}
+
+/** What the kinds that never name a certificate are addressed to (RFC 5652 6.2.3 to 6.2.5). */
+const others: ReadonlyMap<RecipientInfo['kind'], string> = new Map([
+  ['kekri', 'a shared secret key'],
+  ['pwri', 'a password'],
+  ['ori', 'a kind of recipient that reseal does not know'],
+]);
+
+/** Why nothing is for us: a message that no certificate could open is another matter than one for other people. */
+function notAddressed(kinds: readonly RecipientInfo['kind'][]): [UnopenedContent['reason'], string] {
+  const found = kinds.flatMap((kind) => others.get(kind) ?? []);
+  const all = found.join(' and ');
+  if (found.length > 0 && found.length === kinds.length)
+    return ['unsupported', `it is encrypted for ${all}, and not for a certificate`];
+  const beside = found.length > 0 ? `; it is also encrypted for ${all}, which reseal does not use` : '';
+  return ['no-recipient', `no recipient is one of our certificates${beside}`];
 }

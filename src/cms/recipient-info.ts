@@ -7,25 +7,24 @@ import {
   publicEncrypt,
 } from 'node:crypto';
 import { wordsOf } from '../base/errors.ts';
-import {
-  type AgreementScheme,
-  agreementSchemes,
-  curveBits,
-  derAlgorithm,
-  derRsaEncryption,
-  keyOid,
-  keyWrapFor,
-  keyWrapOid,
-} from '../pki/algorithms.ts';
+import { derAlgorithm, derRsaEncryption, keyOid, keyWrapFor, keyWrapOid } from '../pki/algorithms.ts';
 import { bitsOf, readBer, tag } from '../pki/ber.ts';
 import { type Certificate, type KeyType, publicKeyOf } from '../pki/certificate.ts';
 import { der, derBits, derContext, derInteger, derOctets, derSequence } from '../pki/der.ts';
+import { type AgreementName, agreementSuits, schemeFor } from './agreements.ts';
 import { wrapKey } from './ecdh.ts';
 import { cmsFault } from './faults.ts';
 import { derOaepParameters, type OaepHash, oaepHashes } from './oaep.ts';
 
-/** How a content key gets to a member: `rsa` is RSA v1.5; `ecdh` is for EC keys, X25519 and X448. */
-export type KeyTransport = 'rsa' | `rsa-oaep-${OaepHash}` | 'ecdh';
+/** Diffie-Hellman for EC keys, X25519 and X448: `ecdh` is the usual scheme of the key, the others are named by members. */
+export type KeyAgreement = 'ecdh' | AgreementName;
+/** How a content key gets to a member: `rsa` is RSA v1.5. */
+export type KeyTransport = 'rsa' | `rsa-oaep-${OaepHash}` | KeyAgreement;
+
+/** Whether this way is a key agreement (RFC 5652 6.2.2); else it is key transport. */
+export function isAgreement(transport: KeyTransport): transport is KeyAgreement {
+  return transport.startsWith('ecdh');
+}
 
 /** One member's certificate as far as sealing needs it. */
 export interface Recipient {
@@ -52,9 +51,11 @@ export function recipientOf(certificate: Certificate, transport: KeyTransport): 
 export function recipientInfo(recipient: Recipient, contentKey: Buffer): Buffer {
   const { keyType, transport } = recipient;
   const refuse = (why: string) => cmsFault('cms-recipient', { certificate: recipient.sha256, why });
-  if (transport === 'ecdh') {
+  if (isAgreement(transport)) {
     if (keyType !== 'ec' && keyType !== 'x25519' && keyType !== 'x448')
       throw refuse(`a ${keyType} key has no Diffie-Hellman`);
+    if (transport !== 'ecdh' && !agreementSuits(transport, keyType))
+      throw refuse(`${transport} is not for ${keyType} keys`);
   } else {
     if (keyType !== 'rsa' && keyType !== 'rsa-oaep')
       throw refuse(`a ${keyType} key cannot transport a content key`);
@@ -62,8 +63,8 @@ export function recipientInfo(recipient: Recipient, contentKey: Buffer): Buffer 
     if (keyType === 'rsa-oaep' && transport === 'rsa') throw refuse('its key is for RSA-OAEP only');
   }
   try {
-    return transport === 'ecdh'
-      ? keyAgreement(recipient, contentKey)
+    return isAgreement(transport)
+      ? keyAgreement(recipient, transport, contentKey)
       : keyTransport(recipient, transport, contentKey);
   } catch (error) {
     throw refuse(wordsOf(error));
@@ -76,7 +77,7 @@ const issuerAndSerial = ({ issuerDer, serialDer }: Recipient): Buffer =>
 /** KeyTransRecipientInfo (RFC 5652 6.2.1), version 0. */
 function keyTransport(
   recipient: Recipient,
-  transport: Exclude<KeyTransport, 'ecdh'>,
+  transport: Exclude<KeyTransport, KeyAgreement>,
   contentKey: Buffer,
 ): Buffer {
   const key = recipient.publicKey;
@@ -89,9 +90,9 @@ function keyTransport(
 }
 
 /** KeyAgreeRecipientInfo (RFC 5652 6.2.2), version 3, with a key of ours that is used this once (RFC 5753 3.1.2). */
-function keyAgreement(recipient: Recipient, contentKey: Buffer): Buffer {
+function keyAgreement(recipient: Recipient, transport: KeyAgreement, contentKey: Buffer): Buffer {
   const { shared, originatorKey, keyAlgorithm } = agree(recipient);
-  const scheme = schemeFor(recipient);
+  const scheme = schemeFor(transport, recipient);
   // RFC 8551 2.3: the wrapping key is as long as the content key.
   const wrap = keyWrapFor(contentKey.length);
   const wrapDer = derAlgorithm(keyWrapOid(wrap));
@@ -129,14 +130,4 @@ function agree({ publicKey, keyType, curve }: Recipient): Agreed {
 
 function pointOf(publicKey: KeyObject): Buffer {
   return bitsOf(readBer(publicKey.export({ type: 'spki', format: 'der' })).children[1]).bytes;
-}
-
-/** RULES 11: X9.63 with SHA-256 up to P-256, SHA-384 above; RFC 8418 2.2 has HKDF for the Montgomery curves. */
-function schemeFor({ keyType, curve }: Recipient): AgreementScheme {
-  const bits = curve === null ? null : curveBits(curve);
-  const kdf = keyType === 'ec' ? 'x963' : 'hkdf';
-  const digest = keyType === 'x448' ? 'sha512' : (bits ?? 0) > 256 ? 'sha384' : 'sha256';
-  const found = agreementSchemes.find((s) => s.kdf === kdf && s.digest === digest && !s.cofactor);
-  if (found === undefined) throw new Error(`no key agreement scheme with ${kdf} and ${digest}`);
-  return found;
 }

@@ -46,6 +46,16 @@ export interface Signing {
  * Throws `cms-signer` if the key cannot sign.
  */
 export function signDetached(entity: Buffer, signing: Signing): Buffer {
+  return signContent(entity, signing, derSequence(derOid(contentOid.data)));
+}
+
+/** The same with `entity` inside (RFC 8551 3.5.2): octets that line ends cannot change. */
+export function signOpaque(entity: Buffer, signing: Signing): Buffer {
+  const content = derContext(0, derOctets(entity));
+  return signContent(entity, signing, derSequence(derOid(contentOid.data), content));
+}
+
+function signContent(entity: Buffer, signing: Signing, encapsulated: Buffer): Buffer {
   const { key, certificate, chain, encryption } = signing;
   const digest = signatureDigest(key);
   const attributes = signedAttributes(entity, digest, signing);
@@ -61,7 +71,7 @@ export function signDetached(entity: Buffer, signing: Signing): Buffer {
   );
   const others = chain.filter((c) => !isSelfIssued(c));
   const bag = [certificate, ...(encryption ? [encryption] : []), ...others];
-  return signedData([derDigest(digest)], bag, [signer]);
+  return signedData([derDigest(digest)], encapsulated, bag, [signer]);
 }
 
 /** The digest of a signature by this key, for `micalg`: SHA-256, but SHA-512 beside Ed25519 (RFC 8419 3.1). */
@@ -72,14 +82,15 @@ export function signatureDigest(key: KeyObject): DigestName {
 
 /** A SignedData that carries certificates and signs nothing (RFC 8551 3.8): what .p7c and .p7b files hold. */
 export function certsOnly(certificates: readonly Certificate[]): Buffer {
-  return signedData([], certificates, []);
+  return signedData([], derSequence(derOid(contentOid.data)), certificates, []);
 }
 
 const isSelfIssued = (certificate: Certificate) => certificate.issuerDer.equals(certificate.subjectDer);
 
-/** SignedData without eContent (RFC 5652 5.1): version 1, for signers are named by issuer and serial number. */
+/** SignedData (RFC 5652 5.1): version 1, for signers are named by issuer and serial number. */
 function signedData(
   digests: readonly Buffer[],
+  encapsulated: Buffer,
   certificates: readonly Certificate[],
   signers: readonly Buffer[],
 ): Buffer {
@@ -87,7 +98,7 @@ function signedData(
   const content = derSequence(
     derInteger(1),
     derSetOf(...digests),
-    derSequence(derOid(contentOid.data)),
+    encapsulated,
     derContext(0, ...inOrder([...unique.values()])),
     derSetOf(...signers),
   );

@@ -3,12 +3,9 @@ import { createDigest, type DigestName, digestOf, readAlgorithm } from '../pki/a
 import { type Ber, expect, isContext, isUniversal, octetsOf, oidOf, readBer, tag } from '../pki/ber.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { Reason } from '../pki/reasons.ts';
-import { attributeOid, onlyValue, readAttributes } from './attributes.ts';
+import { attributeOid, onlyValue, readAttributes, singularAttributes } from './attributes.ts';
 import { contentOid } from './content-info.ts';
 import type { SignerInfo } from './signed-data.ts';
-
-/** Attributes of which RFC 5652 11 and RFC 8551 2.5 (2634 1.3.4 for the ESS ones) allow one, with one value. */
-const singular = Object.values(attributeOid);
 
 /**
  * What the signed attributes, or their absence, say against a signature over `content` (RFC 5652 5.3, 5.4, 11):
@@ -22,7 +19,8 @@ export function attributeFaults(
   if (signer.signedAttrs === null) return bareFaults(contentType, content);
   const { attributes, digest } = signer;
   const faults: Reason[] = [];
-  if (singular.some((oid) => onlyValue(attributes, oid) === 'duplicate')) faults.push('duplicate-attribute');
+  if (singularAttributes.some((oid) => onlyValue(attributes, oid) === 'duplicate'))
+    faults.push('duplicate-attribute');
   const value = (oid: string): Ber | null => {
     const found = onlyValue(attributes, oid);
     return found === 'duplicate' ? null : found;

@@ -22,6 +22,9 @@ import { reading, withinBudget } from './faults.ts';
 import { type CertificateId, readIssuerSerial } from './identifier.ts';
 import { type CmsLimits, cmsLimits } from './limits.ts';
 
+/** id-ri-ocsp-response (RFC 5940 2.1). */
+const ocspResponseOid = '1.3.6.1.5.5.7.16.2';
+
 export type SignerId = CertificateId;
 /** The certificate that a signer wants mail encrypted to (RFC 8551 2.5.3). */
 export type EncryptionKeyPreference = CertificateId;
@@ -37,8 +40,10 @@ export interface SignedData {
   /** Certificates that could not be read and are left out. */
   readonly badCertificates: number;
   readonly signers: readonly SignerInfo[];
-  /** Revocation lists, not read here. */
-  readonly crls: number;
+  /** Revocation lists as received (RFC 5652 10.2.1); as anybody's word as the certificates are. */
+  readonly crls: readonly Buffer[];
+  /** OCSPResponses as received (RFC 5940 2). */
+  readonly ocsp: readonly Buffer[];
 }
 
 /** One SignerInfo (RFC 5652 5.3). What comes from signed attributes counts only once `verifySigner` found it intact. */
@@ -79,13 +84,14 @@ export function parseSignedData(content: Ber, limits: CmsLimits = cmsLimits): Si
     const crls = isContext(fields[0], 1) ? fields.shift() : undefined;
     const signers = expect(fields.shift(), tag.set, 'the set of signers').children;
     withinBudget(bag?.children.length ?? 0, 'certificates', limits.certificates);
+    withinBudget(crls?.children.length ?? 0, 'revocation lists', limits.revocations);
     withinBudget(signers.length, 'signers', limits.signers);
     return {
       contentType: oidOf(encapsulated.children[0]),
       content: readContent(encapsulated.children[1]),
       ...readCertificates(bag?.children ?? []),
       signers: signers.map((node) => readSigner(node, limits)),
-      crls: crls?.children.length ?? 0,
+      ...readRevocations(crls?.children ?? []),
     };
   });
 }
@@ -110,6 +116,19 @@ function readCertificates(nodes: readonly Ber[]): Pick<SignedData, 'certificates
     }
   }
   return { certificates, badCertificates };
+}
+
+/** RevocationInfoChoices (RFC 5652 10.2.1): of the other formats only OCSP is known (RFC 5940 2). */
+function readRevocations(nodes: readonly Ber[]): Pick<SignedData, 'crls' | 'ocsp'> {
+  const crls = nodes.filter((node) => isUniversal(node, tag.sequence)).map(bytesOf);
+  const ocsp: Buffer[] = [];
+  for (const node of nodes) {
+    if (!isContext(node, 1)) continue;
+    const [format, response] = node.children;
+    if (tolerant(() => oidOf(format)) === ocspResponseOid && isUniversal(response, tag.sequence))
+      ocsp.push(bytesOf(response));
+  }
+  return { crls, ocsp };
 }
 
 function readSigner(node: Ber, limits: CmsLimits): SignerInfo {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { hostPattern } from '../fetch/hosts.ts';
 import { canonicalAddress } from '../mime/address.ts';
 import {
   choice,
@@ -152,6 +153,34 @@ export const siteSettings = Object.freeze({
     'no folder',
     'etc/ca',
     'A folder of the CA certificates (PEM) that all lists trust, unless a list has its own.',
+  ),
+  'trust.crlfile': optional(
+    path,
+    'no file',
+    '/etc/ssl/crl/mail-ca.crl',
+    'A file of the revocation lists (PEM or DER) that all lists use, unless a list has its own. Read at start and on SIGHUP.',
+  ),
+  'trust.crlpath': optional(
+    path,
+    'no folder',
+    'etc/crl',
+    'A folder of the revocation lists (PEM or DER) that all lists use, unless a list has its own.',
+  ),
+  'fetch.hosts': setting(
+    listOf(
+      matching(
+        hostPattern,
+        'a host such as pki.example.org, *.example.org or pki.example.org:8080 (* in quotes)',
+      ),
+    ),
+    [],
+    'Hosts from which revocation lists, OCSP answers and certificates of authorities may be fetched when a certificate names them. None: nothing is ever fetched. Loopback and private addresses are never asked.',
+  ),
+  'fetch.timeout': setting(duration(second, minute), 10 * second, 'How long one such fetch may take.'),
+  'fetch.size': setting(
+    octets(1024, 100 * 1024 ** 2),
+    10 * 1024 ** 2,
+    'The most that is fetched from one URL.',
   ),
   'keys.passphrase-file': optional(
     path,

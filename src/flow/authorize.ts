@@ -1,5 +1,4 @@
-import type { ContentCipher } from '../pki/algorithms.ts';
-import { contentCiphers, strengthOf } from '../pki/algorithms.ts';
+import { type OpeningCipher, openingCiphers, strengthOf } from '../pki/algorithms.ts';
 import type { Reason } from '../pki/reasons.ts';
 import { type Roles, whoMayPost } from '../policy/scenario.ts';
 import type { Findings, OpenReport } from '../smime/open.ts';
@@ -120,7 +119,7 @@ function isWeak(reason: Reason): boolean {
 /** RULES 4: no replay, not stale, not from the future, not meant for another list. */
 function judgeFreshness(list: ListContext, facts: PostFacts): Decision | null {
   const { report, replay, receivedAt } = facts;
-  const time = report.signature?.signingTime ?? null;
+  const time = signedAt(report);
   if (replay === 'seen-here') return { kind: 'dropped', rule: 'replay', reason: 'replay' };
   if (replay === 'seen-elsewhere') return held('replay', 'replay-elsewhere');
   // Without a date it could be sent again when the replay memory has forgotten it.
@@ -133,18 +132,23 @@ function judgeFreshness(list: ListContext, facts: PostFacts): Decision | null {
   return null;
 }
 
+/** When its author says that he signed it: signingTime, else the Date that his signature covers (RFC 9788 4.8.1). */
+function signedAt({ signature, protected: header }: Findings): number | null {
+  return signature?.signingTime ?? (header?.authenticated ? header.date : null);
+}
+
 /** Bits of the weakest encryption around the post; without encryption there is nothing weak. */
 export function weakestCipher(report: Pick<OpenReport, 'layers'>): number {
   let weakest = Number.POSITIVE_INFINITY;
   for (const layer of report.layers) {
     if (layer.kind !== 'encrypted' || layer.cipher === null) continue;
-    weakest = Math.min(weakest, isContentCipher(layer.cipher) ? strengthOf(layer.cipher) : 0);
+    weakest = Math.min(weakest, isOpeningCipher(layer.cipher) ? strengthOf(layer.cipher) : 0);
   }
   return weakest;
 }
 
-function isContentCipher(name: string): name is ContentCipher {
-  return (contentCiphers as readonly string[]).includes(name);
+function isOpeningCipher(name: string): name is OpeningCipher {
+  return (openingCiphers as readonly string[]).includes(name);
 }
 
 const refused = (rule: string, reason: DecisionReason): Decision => ({ kind: 'refused', rule, reason });

@@ -15,6 +15,8 @@ export interface ReadyCopy {
     readonly sha256: string;
     readonly cipher: ContentCipher;
     readonly keyTransport: string;
+    /** It is weaker than the encryption the post came with. */
+    readonly weaker: boolean;
   } | null;
   make(): Promise<Copy>;
 }
@@ -88,7 +90,7 @@ export async function sealBatch(
       const { sha256, choice } = certificate;
       ready.push({
         row,
-        certificate: { sha256, cipher, keyTransport: choice.keyTransport },
+        certificate: { sha256, cipher, keyTransport: choice.keyTransport, weaker: choice.weaker },
         make: async () => copyOf(d.envelope, row.member, [head, copy.head], await copy.lines()),
       });
     }

@@ -14,6 +14,7 @@ import { allLists, holdersOf, type ListRow } from '../store/lists.ts';
 import type { BindingRow } from '../store/schema.ts';
 import { compileTemplate } from '../template/templates.ts';
 import { type Finding, finding } from './check-files.ts';
+import { outdatedIn, outdatedRemedy, readCrlFiles } from './crl-files.ts';
 import type { Keyring } from './keyring.ts';
 import { contextOf, type ListContext, type SiteDefaults } from './list-context.ts';
 
@@ -60,6 +61,9 @@ async function checkList(parts: ListCheckParts, row: ListRow): Promise<Finding[]
       : [finding('warning', address, `nobody owns it: \`reseal list set ${address} --add-owner ADDRESS\``)]),
     ...(await checkKeys(parts, address)),
     ...(await checkTrust(trustOf(list.policy, parts.siteTrust), address, parts.now)),
+    ...(list.policy.revocation === 'off'
+      ? []
+      : await checkCrls(trustOf(list.policy, parts.siteTrust), address, parts.now)),
   ];
 }
 
@@ -146,6 +150,27 @@ export async function checkTrust(source: TrustSource, about: string, now: number
     if (!(error instanceof Fault)) throw error;
     return [finding('problem', about, error.message)];
   }
+}
+
+/** Whether the revocation lists in files can be read and are current. */
+export async function checkCrls(source: TrustSource, about: string, now: number): Promise<Finding[]> {
+  if (source.crlfile === null && source.crlpath === null) return [];
+  const { crls, problems, fault } = await readCrlFiles(source);
+  const over = outdatedIn(crls, now);
+  const until = ({ nextUpdate }: (typeof over)[number]) =>
+    nextUpdate === null ? 'does not say how long it holds' : `ended on ${dayOf(nextUpdate)}`;
+  return [
+    ...(fault ? [finding('problem', about, fault.message)] : []),
+    ...problems.map((problem) => finding('warning', about, `a revocation list cannot be read: ${problem}`)),
+    ...over.map((crl) =>
+      finding(
+        'problem',
+        about,
+        `the revocation list ${crl.path} of ${crl.issuer} ${until(crl)}: ${outdatedRemedy}`,
+      ),
+    ),
+    finding('good', about, `current revocation lists: ${crls.length - over.length}`),
+  ];
 }
 
 /** Certificates in use that members soon cannot be reached with. */

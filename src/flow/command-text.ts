@@ -1,4 +1,7 @@
 import { simpleParser } from 'mailparser';
+import { parseEntity } from '../mime/entity.ts';
+import { legacyDisplayOf } from '../smime/legacy-display.ts';
+import type { Findings } from '../smime/open.ts';
 
 export type Command = 'help' | 'get-cert' | null;
 
@@ -20,8 +23,19 @@ export async function commandOf(subject: string | null, message: Buffer): Promis
   return null;
 }
 
+/** The Subject to look for a command in: where a signature covers the header, the outer one is anybody's (RFC 9788 4.8.1). */
+export function commandSubject(
+  { protected: header }: Pick<Findings, 'protected'>,
+  outer: string | null,
+): string | null {
+  return header?.authenticated ? header.subject : outer;
+}
+
 async function textOf(message: Buffer): Promise<string> {
   try {
+    // RFC 9788 4.8.2: copies of header fields above the text are no words of its author.
+    const display = legacyDisplayOf(parseEntity(message));
+    if (display) return display.text;
     const options = { skipHtmlToText: true, skipTextToHtml: true, skipImageLinks: true };
     return (await simpleParser(message, options)).text ?? '';
   } catch {

@@ -7,7 +7,7 @@ import type { Findings } from '../smime/open.ts';
 import type { LedgerEvent } from '../store/schema.ts';
 import type { Variables } from '../template/templates.ts';
 import type { DecisionReason } from './authorize.ts';
-import { commandOf } from './command-text.ts';
+import { commandOf, commandSubject } from './command-text.ts';
 import { conclude } from './decide.ts';
 import type { Filing, FilingReason } from './harvest.ts';
 import { rolesOn } from './list-context.ts';
@@ -118,7 +118,7 @@ export async function answerCommand(
   // RULES 2: encrypted without a valid signature inside, anyone can have written it.
   const unsafe = report.encrypted && report.author === null;
   const text = entity && report.encrypted ? entity.expose() : spooled.bytes;
-  const command = unsafe ? null : await commandOf(outer?.subject ?? null, text);
+  const command = unsafe ? null : await commandOf(commandSubject(report, outer?.subject ?? null), text);
   const pair = command === 'get-cert' ? await parts.keyring.encryptionPair(list) : null;
   const variables: Variables = { mail: mailVariables(work), commands: ['HELP', 'GET CERT'] };
   const help: Answer = { template: 'help', replyTo: 'owner', variables };

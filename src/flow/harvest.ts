@@ -1,6 +1,7 @@
 import { identifies } from '../cms/identifier.ts';
 import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
 import { type PathResult, type TrustAnchors, validatePath } from '../pki/path.ts';
+import type { RevocationPolicy } from '../pki/revocation.ts';
 import type { AuthorSignature } from '../smime/open.ts';
 import type { Purpose } from '../store/schema.ts';
 import type { ListContext } from './list-context.ts';
@@ -43,6 +44,9 @@ export interface HarvestFacts {
   /** Whether any certificate was ever known for the address and purpose, expired ones too (RULES 15). */
   readonly known: Readonly<Record<Purpose, boolean>>;
   readonly anchors: TrustAnchors;
+  /** Authorities of the store and of the network, that may lead to an anchor. */
+  readonly intermediates: readonly Certificate[];
+  readonly revocation: RevocationPolicy;
   readonly receivedAt: number;
 }
 
@@ -100,8 +104,9 @@ function pathOf(
   one: Certificate,
   purpose: 'encrypt' | 'any',
 ): PathResult {
-  const { anchors, receivedAt: at } = facts;
-  return validatePath(one, { anchors, intermediates: bagOf(facts), at, purpose, floor: list.floor });
+  const { anchors, revocation, receivedAt: at } = facts;
+  const intermediates = [...bagOf(facts), ...facts.intermediates];
+  return validatePath(one, { anchors, intermediates, at, purpose, floor: list.floor, revocation });
 }
 
 function chainOf(list: ListContext, facts: HarvestFacts, one: Certificate): Certificate[] {

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { type Certificate, parseCertificate } from '../pki/certificate.ts';
-import { certificatesNamed } from '../store/certificates.ts';
+import { type CertificateRow, certificatesNamed } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
 
 /** Finds the authorities above a stored certificate among those that came with mail or with an import. */
@@ -22,7 +22,7 @@ export function findIntermediatesWith(d: { q: Queries; clock: Clock }): FindInte
     const known = remembered.get(name);
     if (known && known.until > now) return known.found;
     const rows = await certificatesNamed(d.q, name);
-    const found = rows.map((row) => parseCertificate(row.der)).filter((one) => one.isCa);
+    const found = authoritiesIn(rows);
     if (remembered.size > 10_000) remembered.clear();
     // Only what was found: an authority may come with the next mail.
     if (found.length > 0) remembered.set(name, { until: now + rememberedMs, found });
@@ -40,4 +40,9 @@ export function findIntermediatesWith(d: { q: Queries; clock: Clock }): FindInte
     }
     return [...found.values()];
   };
+}
+
+/** The stored certificates that are authorities'. */
+export function authoritiesIn(rows: readonly CertificateRow[]): Certificate[] {
+  return rows.map((row) => parseCertificate(row.der)).filter((one) => one.isCa);
 }

@@ -7,6 +7,7 @@ import type { TrustAnchors } from '../pki/path.ts';
 import { loadTrustAnchors } from '../pki/trust.ts';
 import { type TrustSource, trustOf } from '../policy/trust.ts';
 import type { Database } from '../store/database.ts';
+import { type CrlFiles, readCrlFiles } from './crl-files.ts';
 import { everyList, type ListContext, type SiteDefaults } from './list-context.ts';
 
 /** A list's key pairs that can be used, and what is wrong with the others. */
@@ -15,7 +16,7 @@ export interface ListKeys {
   readonly problems: readonly Fault[];
 }
 
-/** The private keys and trust anchors of all lists, read once and kept until `reload`. */
+/** The private keys, trust anchors and revocation lists of all lists, read once and kept until `reload`. */
 export interface Keyring {
   keysOf(list: Pick<ListContext, 'address'>): Promise<ListKeys>;
   /** The pair the list signs with, or null. */
@@ -24,7 +25,12 @@ export interface Keyring {
   encryptionPair(list: Pick<ListContext, 'address'>): Promise<KeyPair | null>;
   /** The authorities of the list: its own, else the site's (`trust.*`). An unreadable file trusts nobody, aloud. */
   anchorsOf(list: Pick<ListContext, 'address' | 'policy'>): Promise<TrustAnchors>;
-  /** Why the authorities of the list cannot be read, or null: without them nothing can be said about a signature. */
+  /** The revocation lists in the files of the list, else of the site (`trust.*`). */
+  crlsOf(list: Pick<ListContext, 'policy'>): Promise<CrlFiles>;
+  /**
+   * Why the authorities of the list, or its revocation lists unless it looks none up, cannot be read, or null: without
+   * them nothing can be said about a signature.
+   */
   trustProblemOf(list: Pick<ListContext, 'address' | 'policy'>): Promise<Fault | null>;
   /** Forgets what was read: keys or authorities changed. */
   reload(): void;
@@ -78,6 +84,20 @@ export function openKeyring(parts: KeyringParts): Keyring {
     }
   };
 
+  const crls = new Map<string, Promise<CrlFiles>>();
+  const readCrls = async (source: TrustSource): Promise<CrlFiles> => {
+    const found = await readCrlFiles(source);
+    const { fault, problems } = found;
+    for (const detail of problems) parts.log.warn('crl-problem', { detail });
+    if (fault) parts.log.warn('crl-unreadable', { code: fault.code, detail: fault.message });
+    return found;
+  };
+  const crlsOf: Keyring['crlsOf'] = ({ policy }) => {
+    const source = trustOf(policy, parts.siteTrust);
+    const key = `${source.crlfile ?? ''}\n${source.crlpath ?? ''}`;
+    return remembered(crls, key, () => readCrls(source));
+  };
+
   const authoritiesOf = (list: Pick<ListContext, 'policy'>): Promise<Authorities> => {
     const source = trustOf(list.policy, parts.siteTrust);
     const key = `${source.cafile ?? ''}\n${source.capath ?? ''}`;
@@ -92,10 +112,15 @@ export function openKeyring(parts: KeyringParts): Keyring {
     signingPair: pick('sign'),
     encryptionPair: pick('encrypt'),
     anchorsOf: async (list) => (await authoritiesOf(list)).anchors,
-    trustProblemOf: async (list) => (await authoritiesOf(list)).problem,
+    crlsOf,
+    trustProblemOf: async (list) => {
+      const { problem } = await authoritiesOf(list);
+      return problem ?? (list.policy.revocation === 'off' ? null : (await crlsOf(list)).fault);
+    },
     reload: () => {
       keys.clear();
       authorities.clear();
+      crls.clear();
     },
   };
 }
@@ -133,5 +158,6 @@ export async function readKeys(d: {
   for (const list of await everyList(d.database.q, d.defaults, unreadable)) {
     await d.keyring.keysOf(list);
     await d.keyring.anchorsOf(list);
+    if (list.policy.revocation !== 'off') await d.keyring.crlsOf(list);
   }
 }

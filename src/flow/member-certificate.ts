@@ -18,7 +18,7 @@ import type { PathOf } from './member-path.ts';
 
 /** Why a copy cannot be sealed for a member; each is told to him in his notice. */
 export type MissingReason =
-  | Extract<Reason, 'expired' | 'not-yet-valid' | 'wrong-usage' | 'weak-key'>
+  | Extract<Reason, 'expired' | 'not-yet-valid' | 'wrong-usage' | 'weak-key' | 'revoked' | 'not-checked'>
   | 'no-certificate'
   | 'not-trusted'
   | 'unusable'
@@ -38,10 +38,14 @@ export interface MemberSettings {
   readonly settings: JsonObject;
 }
 
-/** Finds, for a batch of members, the certificate to seal with at this moment and the algorithms (RULES 11, 18). */
+/**
+ * Finds, for a batch of members, the certificate to seal with at this moment and the algorithms (RULES 11, 18).
+ * `receivedBits` is the strength that the post came with, 0 in clear.
+ */
 export type FindRecipients = (
   list: ListContext,
   members: readonly MemberSettings[],
+  receivedBits: number,
 ) => Promise<Map<string, MemberCertificate>>;
 
 /** Makes the look-up of one site. */
@@ -52,7 +56,7 @@ export function findRecipientsWith(d: {
   /** What is wrong with the file that somebody put into the certificate directory for an address, or null. */
   fileProblemOf: (address: string) => string | null;
 }): FindRecipients {
-  return async (list, members) => {
+  return async (list, members, receivedBits) => {
     const now = d.clock.now();
     const addresses = members.map((member) => member.address);
     const rows = await inUseMany(d.q, addresses, 'enc');
@@ -69,7 +73,8 @@ export function findRecipientsWith(d: {
       const certificate = parseCertificate(row.der);
       const capabilities = readCapabilities(signed.get(row.spkiSha256)?.der ?? certificate.smimeCapabilities);
       const path = () => d.pathOf(list, certificate);
-      found.set(address, await judge(list, member, { row, certificate, capabilities, path, now }));
+      const facts = { row, certificate, capabilities, path, now, receivedBits };
+      found.set(address, await judge(list, member, facts));
     }
     return found;
   };
@@ -94,6 +99,9 @@ function readCapabilities(der: Buffer | null): Capabilities | null {
   }
 }
 
+/** All is right but that nobody knows whether it was revoked (`revocation: hard`): that is ours to mend, not the member's. */
+const openReasons: ReadonlySet<Reason> = new Set(['crl-missing', 'crl-expired', 'crl-invalid']);
+
 async function judge(
   list: ListContext,
   member: MemberSettings,
@@ -103,33 +111,35 @@ async function judge(
     readonly capabilities: Capabilities | null;
     readonly path: () => Promise<PathResult>;
     readonly now: number;
+    readonly receivedBits: number;
   },
 ): Promise<MemberCertificate> {
-  const { row, certificate, capabilities, now } = facts;
+  const { row, certificate, capabilities, now, receivedBits } = facts;
   const missing = (reason: MissingReason, detail: string): MemberCertificate => ({
     usable: false,
     reason,
     detail,
   });
-  const said = (reason: 'expired' | 'not-yet-valid' | 'wrong-usage' | 'weak-key') =>
+  const said = (reason: 'expired' | 'not-yet-valid' | 'wrong-usage' | 'weak-key' | 'revoked') =>
     missing(reason, `${sentenceOf(reason, { subject: certificate.subject })}${whenOf(reason, certificate)}`);
   if (now > certificate.notAfter) return said('expired');
   if (now < certificate.notBefore) return said('not-yet-valid');
   if (!mayServe(certificate, 'encrypt')) return said('wrong-usage');
   if (keyWeakness(certificate, list.floor).length > 0) return said('weak-key');
   const path = await facts.path();
+  // A pin stands in for the authority, but not against its word that the key was lost.
+  if (path.reasons.includes('revoked')) return said('revoked');
   if (!path.valid && row.source !== 'pinned') {
     const words = path.reasons.map((reason) =>
       sentenceOf(reason, { subject: certificate.subject, issuer: path.missingIssuer }),
     );
-    return missing('not-trusted', words.join('; ') || 'it is not trusted');
+    const isOpen = path.reasons.length > 0 && path.reasons.every((reason) => openReasons.has(reason));
+    return missing(isOpen ? 'not-checked' : 'not-trusted', words.join('; ') || 'it is not trusted');
   }
-  const choice = chooseAlgorithms(
-    certificate,
-    capabilities,
-    pinsOf(member.settings),
-    list.policy['send.cipher'],
-  );
+  const choice = chooseAlgorithms(certificate, capabilities, pinsOf(member.settings), {
+    unknown: list.policy['send.cipher'],
+    receivedBits,
+  });
   if (!choice)
     return missing('unusable', `mail can not be encrypted to a key of the type ${certificate.keyType}`);
   if (strengthOf(choice.cipher) < list.floor.cipherBits)

@@ -1,6 +1,7 @@
 import { brandComposed, type ComposedBytes } from '../base/bytes.ts';
 import { type Composition, composeEntity, composeMessage } from '../mime/compose.ts';
 import { formatDate } from '../mime/date.ts';
+import { protectHeader } from '../mime/protect.ts';
 import { decodeWords } from '../mime/words.ts';
 import type { KeyPair } from '../pki/keys.ts';
 import { furtherAddress } from '../policy/list-name.ts';
@@ -8,6 +9,7 @@ import type { CryptoWorkers } from '../smime/workers.ts';
 import { renderMail } from '../template/mail.ts';
 import type { Templates, Variables } from '../template/templates.ts';
 import type { ListContext } from './list-context.ts';
+import { signerOf } from './list-signature.ts';
 import { listIdOf } from './outer.ts';
 
 /** A mail that reseal writes itself: which template, to whom, with what. No text of an encrypted post enters it. */
@@ -43,6 +45,8 @@ export interface ComposeParts {
   readonly workers: Pick<CryptoWorkers, 'sign'>;
   /** The list's signing pair, or null if it has none or it cannot be used now. */
   readonly signingPair: (list: ListContext) => Promise<KeyPair | null>;
+  /** The pair that answers are to be encrypted to. */
+  readonly encryptionPair: (list: ListContext) => Promise<KeyPair | null>;
   readonly serviceAddress: string;
   /** A string that never repeats, for Message-ID and boundaries. */
   readonly unique: () => string;
@@ -79,7 +83,6 @@ export function composeWith(parts: ComposeParts): Compose {
       ...(notice.attachments ? { attachments: notice.attachments } : {}),
     });
     const pair = list.policy['send.sign'] === 'never' ? null : await parts.signingPair(list);
-    const signed = pair ? await sign(parts, pair, entity, at) : entity;
     const messageId = `<${parts.unique()}@${list.domain}>`;
     const replyTo = { sendcert, owner, request }[notice.replyTo];
     const headers: (readonly [string, string])[] = [
@@ -96,8 +99,12 @@ export function composeWith(parts: ComposeParts): Compose {
       ['List-Id', `<${listIdOf(list.address)}>`],
       ['X-Loop', list.address],
     ];
+    // RFC 9788 5.2: a forged Subject or To outside is seen by whose program knows of it.
+    const content = pair
+      ? await sign(parts, list, pair, protectHeader(entity, headers, { hp: 'clear' }), at)
+      : entity;
     return {
-      bytes: brandComposed(composeMessage(headers, signed)),
+      bytes: brandComposed(composeMessage(headers, content)),
       to: notice.to,
       envelopeFrom: notice.kind === 'auto-replied' ? '' : furtherAddress(list.address, 'bounces'),
       subject: decodeWords(subject),
@@ -107,12 +114,14 @@ export function composeWith(parts: ComposeParts): Compose {
   };
 }
 
-async function sign(parts: ComposeParts, pair: KeyPair, entity: Buffer, at: number): Promise<Buffer> {
-  const signer = {
-    key: pair.key,
-    certificate: pair.certificate.der,
-    chain: pair.chain.map((one) => one.der),
-  };
+async function sign(
+  parts: ComposeParts,
+  list: ListContext,
+  pair: KeyPair,
+  entity: Buffer,
+  at: number,
+): Promise<Buffer> {
+  const signer = signerOf(pair, await parts.encryptionPair(list));
   return parts.workers.sign(entity, signer, { boundary: `=_signed_${parts.unique()}`, at });
 }
 

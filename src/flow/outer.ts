@@ -49,12 +49,17 @@ export function readOuter(message: Buffer): Outer {
   };
 }
 
+/** Values of smime-type (RFC 8551 3.2.2) that do not say that it is encrypted. */
+const withoutEncryption: ReadonlySet<string> = new Set(['signed-data', 'certs-only', 'compressed-data']);
+
 function wrappingOf(entity: Entity): Pick<Outer, 'encrypted' | 'maybeEncrypted' | 'plain'> {
   const wrapping = wrap(entity);
   const plain = wrapping.kind === 'none' || wrapping.kind === 'malformed';
   const claimed = entity.contentType.parameters.get('smime-type')?.toLowerCase() ?? '';
   const cms = wrapping.kind === 'cms';
-  const encrypted = cms && claimed !== 'signed-data' && claimed !== 'certs-only';
+  // RFC 8551 3.10: where a gateway took the type away, the name tells.
+  const named = claimed === '' && /\.p7[scz]$/i.test(entity.fileName ?? '');
+  const encrypted = cms && !named && !withoutEncryption.has(claimed);
   const inside = wrapping.kind === 'detached' && wrap(wrapping.content).kind !== 'none';
   return { encrypted, maybeEncrypted: cms || inside, plain };
 }

@@ -89,10 +89,10 @@ async function processPosting(
 }
 
 async function open(parts: FlowParts, { list, spooled }: PostingWork): Promise<OpenReport> {
-  const { workers, keyring, openedSize } = parts;
+  const { workers, keyring, revocation, clock, openedSize } = parts;
   try {
     return await openPosting(
-      { q: parts.database.q, workers, keyring, openedSize },
+      { q: parts.database.q, workers, keyring, revocation, clock, openedSize },
       list,
       spooled.bytes,
       spooled.receivedAt,

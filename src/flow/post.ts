@@ -1,14 +1,17 @@
 import { dayOf } from '../base/day.ts';
 import { wordsOf } from '../base/errors.ts';
+import { parseEntity } from '../mime/entity.ts';
+import { parseCertificate } from '../pki/certificate.ts';
 import { mayLeaveClear } from '../policy/clear.ts';
 import { mostHops } from '../policy/outer.ts';
-import type { Findings } from '../smime/open.ts';
+import type { AuthorSignature, Findings } from '../smime/open.ts';
 import { duplicateOf } from '../store/postings.ts';
 import { authorize, type Decision, type DropReason } from './authorize.ts';
 import { type Conclusion, conclude } from './decide.ts';
 import { fileHarvest, knownFor, mirrorAddress } from './file-certificates.ts';
-import { type Filing, fileCertificates } from './harvest.ts';
-import { rolesOn } from './list-context.ts';
+import { type Filing, fileCertificates, type HarvestFacts } from './harvest.ts';
+import { type ListContext, rolesOn } from './list-context.ts';
+import { listSignatureFor } from './list-signature.ts';
 import type { SpooledMail } from './local-mail.ts';
 import { loopsThrough } from './outer.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
@@ -59,7 +62,10 @@ export async function decidePost(parts: FlowParts, work: PostingWork, report: Fi
   });
   const at = parts.clock.now();
   const mails = await mailsAbout(parts, work, report, decision);
-  const conclusion = concludeFrom(parts, work, report, decision, mails, at);
+  // A held post may yet be released: what its copies would share is fixed now all the same.
+  const goesOn = decision.kind === 'authorized' || decision.kind === 'held';
+  const fixed = goesOn ? await fixFor(parts, work, report, at) : null;
+  const conclusion = concludeFrom(work, report, decision, mails, fixed);
   const isNew = await parts.database.write((tx) => conclude(tx, work, conclusion, at));
   const { rule } = decision;
   parts.log.event(conclusion.event, {
@@ -75,50 +81,78 @@ export async function decidePost(parts: FlowParts, work: PostingWork, report: Fi
 }
 
 function concludeFrom(
-  parts: FlowParts,
   work: PostingWork,
   report: Findings,
   decision: Decision,
   mails: readonly SpooledMail[],
-  at: number,
+  fixed: Fixed | null,
 ): Conclusion {
   const receivedAt = work.spooled.receivedAt;
   const verdict = toJson(verdictRecord(report, { decision: decision.kind, rule: decision.rule, receivedAt }));
+  const kept = fixed && { prepared: { ...fixed.prepared } };
   if (decision.kind === 'authorized') {
-    const prepared = prepare(parts, work, report, at);
-    const detail = `accepted by the rule ${decision.rule}${report.author ? `, signed by ${report.author}` : ', not signed'}`;
+    const author = report.author ? `signed by ${report.author}` : 'not signed';
+    const detail = `accepted by the rule ${decision.rule}, ${author}${fixed?.remark ?? ''}`;
     return {
       state: 'fanning-out',
       event: 'authorized',
       reason: null,
       detail,
       verdict,
-      prepared: { ...prepared },
       mails,
+      ...kept,
     };
   }
   const { reason } = decision;
   const detail = sentenceFor(reason, report);
-  // A held post may yet be released: what its copies would share is fixed now all the same.
-  const prepared = decision.kind === 'held' ? { prepared: { ...prepare(parts, work, report, at) } } : {};
-  return { state: decision.kind, event: decision.kind, reason, detail, verdict, mails, ...prepared };
+  return { state: decision.kind, event: decision.kind, reason, detail, verdict, mails, ...kept };
 }
 
-/** What is fixed for all copies of a post at this moment (RULES 18). */
-function prepare(parts: FlowParts, work: PostingWork, report: Findings, at: number): Prepared {
+/** What is fixed for all copies of a post at this moment (RULES 18), and words about it for the ledger. */
+interface Fixed {
+  readonly prepared: Prepared;
+  readonly remark: string;
+}
+
+async function fixFor(parts: FlowParts, work: PostingWork, report: Findings, at: number): Promise<Fixed> {
   const { list, spooled } = work;
   const { envelope, receivedAt } = spooled;
   const permit = mayLeaveClear(list.policy, { receivedEncrypted: report.encrypted });
   const clear = list.policy['send.encrypt'] === 'when-possible' ? 'when-possible' : 'clear';
   const mode = permit === null ? 'sealed' : clear;
-  return prepareFor(list, {
+  const message = work.outer?.entity ?? parseEntity(spooled.bytes);
+  const { sign, problem } = await listSignatureFor(parts.keyring, list, {
+    verdict: report.verdict,
+    mode,
+    message,
+  });
+  if (problem)
+    parts.log.warn('not-signed-by-list', { id: work.message.id, list: list.address, detail: problem });
+  const prepared = prepareFor(list, {
     mode,
     spoolId: work.message.id,
     hostname: parts.hostname,
     envelope,
     receivedAt,
     decidedAt: at,
+    sign,
+    hidesSubject: hidesSubject(list, report, sign),
   });
+  const signed =
+    sign === 'none' ? '' : `; the list signs it${sign === 'as-list' ? ' with its own From' : ''}`;
+  return { prepared, remark: problem ? `; the list does not sign it: ${problem}` : signed };
+}
+
+/**
+ * Whether sealed copies hide the Subject: by `send.hide-subject`, or because the author hid it, and only where it is
+ * inside what they carry, below some layer or in the list's own wrapping (RFC 9788): else it would be lost.
+ */
+function hidesSubject(list: ListContext, report: Findings, sign: Prepared['sign']): boolean {
+  const { protected: inside } = report;
+  const isInside = inside !== null && inside.subject !== null && inside.form !== 'rfc8551';
+  const cameHidden = inside?.hidden.includes('subject') ?? false;
+  const wanted = list.policy['send.hide-subject'] === 'yes' || cameHidden;
+  return wanted && (isInside || sign === 'as-list');
 }
 
 async function harvestPost(parts: FlowParts, work: PostingWork, report: Findings): Promise<void> {
@@ -148,13 +182,13 @@ export async function harvestFor(
   const { list, message, spooled } = work;
   const { author: address, signature } = report;
   if (address === null || signature === null) return { filings: [], released: 0 };
-  const anchors = await parts.keyring.anchorsOf(list);
+  const trust = await trustFor(parts, list, signature);
   const { receivedAt } = spooled;
   const at = parts.clock.now();
   // Decided in the transaction that files it: of two first certificates that come at once, the second is a change.
   const filed = await parts.database.write(async (tx) => {
     const known = await knownFor(tx, address);
-    const filings = fileCertificates(list, { address, signature, ...known, anchors, receivedAt });
+    const filings = fileCertificates(list, { address, signature, ...known, ...trust, receivedAt });
     const expiresAt = at + parts.lifetimeMs;
     return fileHarvest(tx, { list, messageId: message.id, address, filings, signature, at, expiresAt });
   });
@@ -165,6 +199,22 @@ export async function harvestFor(
   await tellOfPending(parts, work, address, filed.filings);
   if (filed.released > 0) parts.wakeDelivery();
   return filed;
+}
+
+/** By what the certificates of a signature are judged: what the opening found out is kept, and used here too. */
+async function trustFor(
+  parts: FlowParts,
+  list: ListContext,
+  signature: AuthorSignature,
+): Promise<Pick<HarvestFacts, 'anchors' | 'intermediates' | 'revocation'>> {
+  const all = [signature.certificate, ...signature.bag].map((der) => parseCertificate(Buffer.from(der)));
+  const [signer] = all;
+  const answers = await parts.revocation.answersAbout(all.map((one) => one.sha256));
+  return {
+    anchors: await parts.keyring.anchorsOf(list),
+    intermediates: signer ? await parts.intermediates(signer) : [],
+    revocation: await parts.revocation.policyOf(list, answers),
+  };
 }
 
 /** RULES 15: a change waits for the owner, who has to know of it. */

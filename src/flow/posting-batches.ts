@@ -1,10 +1,7 @@
-import { Plaintext } from '../base/bytes.ts';
 import { faultsOf, isFault } from '../base/errors.ts';
-import { type Entity, parseEntity } from '../mime/entity.ts';
-import { mayLeaveClear } from '../policy/clear.ts';
+import { parseEntity } from '../mime/entity.ts';
+import { type ClearPermit, mayLeaveClear } from '../policy/clear.ts';
 import { furtherAddress } from '../policy/list-name.ts';
-import { withoutEnvelopeFields } from '../smime/open.ts';
-import type { CryptoWorkers } from '../smime/workers.ts';
 import { type MemberRow, membersNamed } from '../store/members.ts';
 import { findMessage, type MessageRow } from '../store/messages.ts';
 import { finish, hold } from '../store/outcomes.ts';
@@ -12,29 +9,22 @@ import { findPosting, type PostingRow } from '../store/postings.ts';
 import type { DeliveryRow } from '../store/schema.ts';
 import type { SpooledMessage } from '../store/spool.ts';
 import { envelopeOf, type ReadyCopy, sameCopies, sealBatch, withoutLeavers } from './batch.ts';
-import type { Keyring } from './keyring.ts';
 import { type ListContext, listOf, type SiteDefaults } from './list-context.ts';
 import type { FindRecipients } from './member-certificate.ts';
 import { type MissingParts, type Settlement, settleMissing } from './missing.ts';
-import type { OpenCache } from './open-cache.ts';
-import { reopen } from './open-posting.ts';
-import { clearCopy, distributionHeader, intactCopy, readPrepared } from './prepare.ts';
+import { type OutgoingParts, outgoingOf } from './outgoing.ts';
+import { distributionHeader, intactCopy, type Prepared, readPrepared } from './prepare.ts';
 import { sealPosting } from './seal-copies.ts';
-import { cameEncrypted, sentenceFor } from './verdict-record.ts';
+import { cameEncrypted, receivedBits, sentenceFor } from './verdict-record.ts';
 
 export const deliveryFault = faultsOf({
   'posting-gone': (d: { posting: number }) => `posting ${d.posting} has lost its message or its list`,
-  'key-locked': (d: { list: string }) => `the private key of ${d.list} cannot be used now`,
   'clear-forbidden': (d: { list: string }) => `the policy of ${d.list} does not let this post leave in clear`,
 });
 
-export interface BatchParts extends MissingParts {
-  readonly workers: CryptoWorkers;
-  readonly keyring: Keyring;
-  readonly cache: OpenCache;
+export interface BatchParts extends MissingParts, OutgoingParts {
   readonly findRecipients: FindRecipients;
   readonly defaults: SiteDefaults;
-  readonly openedSize: number;
 }
 
 /** Copies to send now, and what is to be written about the rows that get none. */
@@ -94,41 +84,45 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
   const { posting, message, list, spooled } = loaded;
   const prepared = readPrepared(posting);
   const { mode } = prepared;
-  const entity = parseEntity(spooled.bytes);
-  const header = distributionHeader(entity, list, prepared);
+  const outgoing = outgoingOf(parts, { posting, list, spooled, prepared });
   const bounces = furtherAddress(list.address, 'bounces');
-  const seal = sealPosting(parts.workers, () => contentOf(parts, loaded, entity));
+  const seal = sealPosting(parts.workers, outgoing.toSeal);
 
-  const inClear = (rows: readonly DeliveryRow[]): ReadyCopy[] => {
+  const inClear = async (rows: readonly DeliveryRow[]): Promise<ReadyCopy[]> => {
     if (rows.length === 0) return [];
     const { head, body } =
-      mode === 'intact' ? intactCopy(spooled.bytes, entity, header) : clearOf(posting, list, entity, header);
-    return sameCopies(rows, envelopeOf(bounces, message, message.envelope.body8bit), head, body);
+      mode === 'intact' ? asItCame(loaded, prepared) : await outgoing.inClear(permitOf(loaded));
+    // What the list signed is 7 bit (RFC 8551 3.1.3).
+    const body8bit = message.envelope.body8bit && prepared.sign === 'none';
+    return sameCopies(rows, envelopeOf(bounces, message, body8bit), head, body);
   };
 
   const sealed = async (rows: readonly DeliveryRow[], members: Members): Promise<PreparedBatch> => {
     const certificates = await parts.findRecipients(
       list,
       rows.map((row) => asMember(row, members)),
+      receivedBits(posting),
     );
     const sealable = (row: DeliveryRow): boolean =>
       mode === 'sealed' || certificates.get(row.member)?.usable === true;
     const envelope = envelopeOf(bounces, message, false);
+    const { header } = outgoing;
     const batch = await sealBatch(seal, { rows: rows.filter(sealable), certificates, header, envelope });
     const settlements: Settlement[] = [];
     for (const { row, certificate } of batch.missing) {
       const language = languageOf(members?.get(row.member), list);
       settlements.push(await settleMissing(parts, { list, message, row, certificate, language }));
     }
-    return { ready: [...batch.ready, ...inClear(rows.filter((row) => !sealable(row)))], settlements };
+    const clear = await inClear(rows.filter((row) => !sealable(row)));
+    return { ready: [...batch.ready, ...clear], settlements };
   };
 
   const distribute = async (rows: readonly DeliveryRow[], members: Members): Promise<PreparedBatch> => {
-    if (mode === 'intact' || mode === 'clear') return { ready: inClear(rows), settlements: [] };
-    const problem = await parts.keyring.trustProblemOf(list);
-    // Else members would be told that nobody trusts their certificates, or get in clear what they could get sealed.
-    if (problem) return waiting(parts, rows, 'trust-unreadable', problem.message);
     try {
+      if (mode === 'intact' || mode === 'clear') return { ready: await inClear(rows), settlements: [] };
+      const problem = await parts.keyring.trustProblemOf(list);
+      // Else members would be told that nobody trusts their certificates, or get in clear what they could get sealed.
+      if (problem) return waiting(parts, rows, 'trust-unreadable', problem.message);
       return await sealed(rows, members);
     } catch (error) {
       if (!isFault(error, 'key-locked')) throw error;
@@ -153,24 +147,16 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
   };
 }
 
-/** The entity to seal, from memory or opened again; the cache owns it. Fault: 'key-locked'. */
-async function contentOf(parts: BatchParts, loaded: Loaded, entity: Entity): Promise<Plaintext> {
-  const { posting, list, spooled } = loaded;
-  const cached = parts.cache.get(posting.id);
-  if (cached) return cached;
-  const opened = cameEncrypted(posting)
-    ? await reopen({ ...parts, q: parts.database.q }, list, spooled.bytes)
-    : new Plaintext(withoutEnvelopeFields(entity));
-  if (opened === null) throw deliveryFault('key-locked', { list: list.address });
-  parts.cache.put(posting.id, opened);
-  return opened;
-}
-
 /** Asked again at every attempt: a row that says "clear" is not enough to let an encrypted post out in clear. */
-function clearOf(posting: PostingRow, list: ListContext, entity: Entity, header: Buffer) {
+function permitOf({ posting, list }: Loaded): ClearPermit {
   const permit = mayLeaveClear(list.policy, { receivedEncrypted: cameEncrypted(posting) });
   if (permit === null) throw deliveryFault('clear-forbidden', { list: list.address });
-  return clearCopy(entity, header, permit);
+  return permit;
+}
+
+function asItCame({ list, spooled }: Loaded, prepared: Prepared) {
+  const entity = parseEntity(spooled.bytes);
+  return intactCopy(spooled.bytes, entity, distributionHeader(entity, list, prepared, 'clear'));
 }
 
 function asMember(row: DeliveryRow, members: Members): { address: string; settings: MemberRow['settings'] } {

@@ -5,11 +5,13 @@ import type { Database } from '../store/database.ts';
 import type { MessageRow } from '../store/messages.ts';
 import type { PostingRow } from '../store/postings.ts';
 import type { Spool, SpooledMessage } from '../store/spool.ts';
+import type { FindIntermediates } from './intermediates.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext, SiteDefaults } from './list-context.ts';
 import type { Compose } from './notify.ts';
 import type { OpenCache } from './open-cache.ts';
 import type { Outer } from './outer.ts';
+import type { RevocationBook } from './revocation-book.ts';
 
 /** One posting in work: what is known of it before it is decided. Read-only. */
 export interface PostingWork {
@@ -27,6 +29,8 @@ export interface FlowParts {
   readonly spool: Spool;
   readonly workers: CryptoWorkers;
   readonly keyring: Keyring;
+  readonly intermediates: FindIntermediates;
+  readonly revocation: RevocationBook;
   readonly compose: Compose;
   readonly cache: OpenCache;
   readonly clock: Clock;

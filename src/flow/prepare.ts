@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import { brandClear, type ClearBytes, type ReceivedBytes, receivedPart } from '../base/bytes.ts';
 import { faultsOf } from '../base/errors.ts';
+import { formatMailbox, type Mailbox, theMailbox } from '../mime/address.ts';
 import { bodyBytes, type Entity } from '../mime/entity.ts';
 import type { Envelope } from '../mime/envelope.ts';
-import { type Field, formatField } from '../mime/header.ts';
+import { type Field, fieldValue, formatField } from '../mime/header.ts';
+import { hiddenSubject, isHidden } from '../mime/protect.ts';
 import { editHeader } from '../mime/replace.ts';
 import { taggedSubject } from '../mime/subject.ts';
 import { received } from '../mime/trace.ts';
@@ -37,6 +39,10 @@ const preparedSchema = z.strictObject({
   replyToList: z.boolean(),
   /** The trace of the author's network is left out. */
   hidesNetwork: z.boolean(),
+  /** What the list signs of the copies, see `listSignatureFor`. */
+  sign: z.enum(['none', 'around', 'as-list']).default('none'),
+  /** `[...]` outside instead of the Subject on encrypted copies, which have it inside. */
+  hidesSubject: z.boolean().default(false),
 });
 
 /** What is fixed when a post is accepted, so that every attempt makes the same header (RULES 18). */
@@ -63,10 +69,12 @@ export function prepareFor(
     envelope: Envelope;
     receivedAt: number;
     decidedAt: number;
+    sign?: Prepared['sign'];
+    hidesSubject?: boolean;
   },
 ): Prepared {
   const { client, helo, protocol } = d.envelope;
-  const { mode, spoolId, hostname, receivedAt, decidedAt } = d;
+  const { mode, spoolId, hostname, receivedAt, decidedAt, sign = 'none', hidesSubject = false } = d;
   return {
     mode,
     spoolId,
@@ -79,6 +87,8 @@ export function prepareFor(
     subjectTag: list.policy['send.subject-tag'],
     replyToList: list.policy['send.reply-to'] === 'list',
     hidesNetwork: list.policy['send.received'] === 'drop',
+    sign,
+    hidesSubject,
   };
 }
 
@@ -97,22 +107,45 @@ const ofTheNetwork = /^(received|x-originating-.*|x-received|x-forwarded-.*|x-se
 /**
  * The outer header of every copy of a post, without the fields that describe its content: ours first, then the
  * author's fields, byte for byte and in order, then the list's (RFC 2369, RFC 2919). Ends with a line end, without
- * the blank line.
+ * the blank line. What the list signs as its own names the list in From (RULES 10). The Subject is hidden only if
+ * `copies` are sealed ones.
  */
-export function distributionHeader(message: Entity, list: ListContext, prepared: Prepared): Buffer {
+export function distributionHeader(
+  message: Entity,
+  list: ListContext,
+  prepared: Prepared,
+  copies: 'sealed' | 'clear',
+): Buffer {
   const { hidesNetwork, replyToList } = prepared;
+  const asList = prepared.sign === 'as-list';
+  const answersToAuthor = asList && !replyToList && fieldValue(message.fields, 'Reply-To') === null;
   const drop = (name: string): boolean =>
     dropped.test(name) ||
     (hidesNetwork && ofTheNetwork.test(name)) ||
-    (replyToList && /^reply-to$/i.test(name));
+    (replyToList && /^reply-to$/i.test(name)) ||
+    (asList && /^from$/i.test(name));
   const author = editHeader(message.source, message.fields, { drop, prepend: [ourReceived(prepared, list)] });
   const subject = message.fields.find((field) => field.name.toLowerCase() === 'subject');
+  const from = theMailbox(message.fields, 'From');
   return Buffer.concat([
     author,
-    subjectField(message.source, subject, prepared.subjectTag),
+    ...(asList ? [formatField('From', formatMailbox(viaList(from, list)))] : []),
+    copies === 'sealed' && prepared.hidesSubject && subject
+      ? formatField('Subject', hiddenSubject)
+      : subjectField(message.source, subject, prepared.subjectTag),
+    ...(answersToAuthor && from ? [formatField('Reply-To', formatMailbox(from))] : []),
     ...(replyToList ? [formatField('Reply-To', list.address)] : []),
     ...listFields(list),
   ]);
+}
+
+/** `Alice via team <team@…>`: whom From names is not proven, so what he calls himself must not look like an address. */
+function viaList(from: Mailbox | null, list: ListContext): Mailbox {
+  const [local = ''] = (from?.address ?? '').split('@');
+  // Invisible characters could turn the rest of the line round.
+  const name = (from?.name ?? '').replace(/[\p{C}\p{Z}]+/gu, ' ').trim();
+  const shown = name === '' || /[@<>]/.test(name) ? local : [...name].slice(0, 60).join('');
+  return { name: `${shown || 'Somebody'} via ${list.name}`, address: list.address };
 }
 
 /** RFC 5321 4.4: the newest trace field comes first. */
@@ -131,7 +164,7 @@ function ourReceived(prepared: Prepared, list: ListContext): Buffer {
 
 function subjectField(source: Buffer, field: Field | undefined, tag: string): Buffer {
   // RFC 9788 3.2.1: `[...]` says that the Subject is inside; a tag beside it would look like the subject itself.
-  if (field && (tag === '' || field.value === '[...]')) return wholeFields(source, [field]);
+  if (field && (tag === '' || isHidden(field.value))) return wholeFields(source, [field]);
   if (!field && tag === '') return Buffer.alloc(0);
   const label = tag.replace(/^\[|\]$/g, '');
   return formatField('Subject', taggedSubject(field?.value ?? '', label));
@@ -172,6 +205,15 @@ export function clearCopy(
   _permit: ClearPermit,
 ): { head: Buffer; body: ClearBytes } {
   return { head: asItCame(message, header), body: brandClear(bodyBytes(message)) };
+}
+
+/** A post that came in clear, as it leaves signed by the list: `signed` is the whole entity with its Content-* fields. */
+export function signedClearCopy(
+  signed: Buffer,
+  header: Buffer,
+  _permit: ClearPermit,
+): { head: Buffer; body: ClearBytes } {
+  return { head: Buffer.concat([header, Buffer.from('MIME-Version: 1.0\r\n')]), body: brandClear(signed) };
 }
 
 /**

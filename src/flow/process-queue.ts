@@ -109,7 +109,7 @@ export function startProcessing(
     await retryUnopened(parts.database.q, now);
     await parts.database.write((tx) =>
       releaseHeld(tx, {
-        reasons: ['key-locked', 'trust-unreadable', 'not-trusted'],
+        reasons: ['key-locked', 'trust-unreadable', 'not-trusted', 'not-checked', 'revoked'],
         now,
         expiresAt: now + parts.lifetimeMs,
         why: 'keys and authorities were read again',

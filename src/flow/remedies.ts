@@ -75,11 +75,14 @@ const byMember: Readonly<Record<string, string>> = {
   'weak-key': 'he needs a certificate with a stronger key',
   'not-trusted':
     'trust.cafile gets the authority that issued it, or `reseal cert import --pin` binds it all the same',
+  revoked: 'the member sends a signed mail with another certificate, or `reseal cert import` brings it',
+  'not-checked':
+    'a current revocation list of the authority comes: into trust.crlfile or trust.crlpath, or by fetch.hosts; else the list sets revocation: soft',
   unusable: 'he needs a certificate with an RSA or EC key',
   'weak-cipher':
     '`reseal member set LIST MEMBER --cipher` pins a stronger one, or the minimum.cipher of the list is lowered',
   'key-locked': '`reseal check` says what is wrong with the key of the list',
-  'trust-unreadable': '`reseal check` says what is wrong with trust.cafile or trust.capath',
+  'trust-unreadable': '`reseal check` says what is wrong with the files of trust.*',
   'relay-down': '`reseal check` tries the relay; it is tried again by itself',
   'not-a-member': 'he is no active member of the list any more',
 };

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type ContentCipher, contentCiphers } from '../pki/algorithms.ts';
+import { type OpeningCipher, openingCiphers, strengthOf } from '../pki/algorithms.ts';
 import { type Reason, reasons, sentenceOf } from '../pki/reasons.ts';
 import type { Layer } from '../smime/layers.ts';
 import type { Findings, OpenReport } from '../smime/open.ts';
@@ -17,7 +17,7 @@ export interface VerdictRecord {
   readonly rule: string;
   readonly encrypted: boolean;
   /** The cipher the post came with, and its strength in bits. */
-  readonly receivedCipher: ContentCipher | null;
+  readonly receivedCipher: OpeningCipher | null;
   readonly receivedBits: number | null;
   readonly listKey: string | null;
   readonly signer: {
@@ -63,8 +63,8 @@ export function verdictRecord(
   };
 }
 
-function cipherOf(name: string | null): ContentCipher | null {
-  return contentCiphers.find((cipher) => cipher === name) ?? null;
+function cipherOf(name: string | null): OpeningCipher | null {
+  return openingCiphers.find((cipher) => cipher === name) ?? null;
 }
 
 /** As a JSON column. */
@@ -77,13 +77,22 @@ export function cameEncrypted(posting: { readonly verdict: JsonObject | null }):
   return posting.verdict?.encrypted !== false;
 }
 
+/** Strength in bits of the encryption that the post came with, the innermost one of several; 0 in clear. */
+export function receivedBits(posting: { readonly verdict: JsonObject | null }): number {
+  const { receivedCipher, receivedBits: bits } = posting.verdict ?? {};
+  const cipher = typeof receivedCipher === 'string' ? cipherOf(receivedCipher) : null;
+  if (cipher) return strengthOf(cipher);
+  return typeof bits === 'number' ? bits : 0;
+}
+
 /** Why a posting is where it is: the codes of the flow itself, beside the engine's (`Reason`). */
 type FlowReason =
   | Exclude<DecisionReason, Reason>
   | DropReason
   | 'weak-cipher'
   | 'key-locked'
-  | 'trust-unreadable';
+  | 'trust-unreadable'
+  | 'weaker-than-received';
 
 /** One sentence for ledger, notices and logs: why a post is not distributed by itself. A code of old rows stays as it is. */
 export function sentenceFor(
@@ -117,6 +126,8 @@ const flowSentences: Readonly<Record<FlowReason, string>> = {
   duplicate: 'the same message came before',
   'key-locked': 'the private key of the list cannot be used now; `reseal check` says why',
   'trust-unreadable': 'the authorities that the list trusts cannot be read now',
+  'weaker-than-received':
+    'it left with a weaker cipher than it came with: this member is pinned to it, or reads no better',
   malformed: 'its MIME or S/MIME structure is broken or cut off, so nobody got it',
   'null-sender': 'it has the null sender: a bounce, which is not a post',
 };

@@ -5,6 +5,7 @@ import type { Queries } from '../store/database.ts';
 import { type AttemptDetails, defer, finish, type Outcome as RowOutcome } from '../store/outcomes.ts';
 import type { DeliveryRow } from '../store/schema.ts';
 import type { ReadyCopy } from './batch.ts';
+import { sentenceFor } from './verdict-record.ts';
 
 export interface RetryParts {
   readonly clock: Clock;
@@ -42,7 +43,16 @@ function finalOf(answer: Answer): RowOutcome | null {
   const { kind, command, enhanced, text } = answer.outcome;
   const details = detailsOf(answer);
   if (kind === 'deferred') return null;
-  if (kind === 'delivered') return { id: row.id, state: 'delivered', reason: null, detail: null, ...details };
+  if (kind === 'delivered') {
+    const reason = answer.ready.certificate?.weaker ? 'weaker-than-received' : null;
+    return {
+      id: row.id,
+      state: 'delivered',
+      reason,
+      detail: reason && sentenceFor(reason, null),
+      ...details,
+    };
+  }
   const detail = `the relay refused it${command ? ` at ${command}` : ''}: ${text}`;
   return { id: row.id, state: 'failed', reason: enhanced ?? 'refused', detail, ...details };
 }

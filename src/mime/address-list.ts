@@ -9,8 +9,11 @@ export interface ListedMailbox {
   readonly addrSpec: string;
   /** Whether it stands in a group. */
   readonly grouped: boolean;
-  /** An unquoted display name with an @ in it, decoded: to some readers that is the address. Else null. */
-  readonly claims: string | null;
+  /**
+   * What some readers take for the address (Mailsploit): an unquoted display name with an @ in it, and the addresses in
+   * one that is made of encoded words. Decoded.
+   */
+  readonly claims: readonly string[];
 }
 
 type Piece =
@@ -126,6 +129,14 @@ function endOfAngle(value: string, start: number): number {
   return -1;
 }
 
+/** What a name claims to be an address; see `ListedMailbox`. */
+function claimsOf(unquoted: string): string[] {
+  const decoded = decodeWords(unquoted);
+  if (unquoted.includes('@')) return [decoded];
+  // Split first, so that it is linear.
+  return decoded.split(/[\s<>()[\]",;:']+/).filter((word) => word.includes('@') && word !== '@');
+}
+
 /** One element between commas: null if it is empty. */
 function mailboxFrom(element: readonly Piece[], grouped: boolean): ListedMailbox | null | 'malformed' {
   const comments = element.filter(({ kind }) => kind === 'comment');
@@ -140,19 +151,14 @@ function mailboxFrom(element: readonly Piece[], grouped: boolean): ListedMailbox
       .map(({ raw }) => raw)
       .join(' ');
     const addrSpec = (words[angle] as Piece).raw.slice(1, -1);
-    return {
-      name: nameOf(phrase),
-      addrSpec,
-      grouped,
-      claims: unquoted.includes('@') ? decodeWords(unquoted) : null,
-    };
+    return { name: nameOf(phrase), addrSpec, grouped, claims: claimsOf(unquoted) };
   }
   // A bare addr-spec: comments may stand before and after it, none within (RFC 5322 would allow it; we do not).
   const first = element.indexOf(words[0] as Piece);
   const last = element.indexOf(words.at(-1) as Piece);
   if (last - first + 1 !== words.length) return 'malformed';
   const addrSpec = words.map(({ raw }) => raw).join('');
-  return { name: nameOf(comments), addrSpec, grouped, claims: null };
+  return { name: nameOf(comments), addrSpec, grouped, claims: [] };
 }
 
 function nameOf(pieces: readonly Piece[]): string {

@@ -110,8 +110,7 @@ export function theMailbox(fields: readonly Field[], name: 'From' | 'Sender'): M
     if (listed === undefined || another !== undefined || listed.grouped) return null;
     const mailbox = mailboxFrom(field, listed);
     // `victim@a <attacker@b>`: to some readers an unquoted @ makes the name the address.
-    const claims = listed.claims;
-    return claims === null || canonicalAddress(claims) === mailbox.address ? mailbox : null;
+    return listed.claims.every((one) => canonicalAddress(one) === mailbox.address) ? mailbox : null;
   } catch {
     return null;
   }

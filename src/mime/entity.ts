@@ -20,7 +20,10 @@ export interface Entity {
   readonly disposition: ContentType | null;
   /** The disposition's `filename`, else the type's `name`, decoded; for showing and for file-name endings only. */
   readonly fileName: string | null;
-  /** Names of MIME fields and parameters that are given twice. The first field is used, others may use the second. */
+  /**
+   * Names of fields and parameters that other readers may read otherwise: given twice (the first field is used), with
+   * a bare CR, which ends a line for some, or a boundary that ends with a blank.
+   */
   readonly ambiguous: readonly string[];
 }
 
@@ -47,6 +50,10 @@ function entityAt(source: Buffer, start: number, end: number, defaultType: strin
   const twice = ['Content-Type', 'Content-Transfer-Encoding', 'Content-Disposition'].filter(
     (name) => fieldsNamed(fields, name).length > 1,
   );
+  // Behind a bare CR some readers see another field, perhaps another Content-Type.
+  const broken = fields.filter((field) => field.value.includes('\r')).map((field) => field.name);
+  // RFC 2046 5.1.1: no boundary ends with a blank; some readers drop it, others look for it.
+  const blank = /[ \t]$/.test(contentType.parameters.get('boundary') ?? '') ? ['boundary'] : [];
   return {
     source,
     start,
@@ -58,7 +65,7 @@ function entityAt(source: Buffer, start: number, end: number, defaultType: strin
     disposition,
     // Many senders put encoded words into parameters, against RFC 2047 5.
     fileName: fileName === null ? null : decodeWords(fileName),
-    ambiguous: [...twice, ...contentType.repeated, ...(disposition?.repeated ?? [])],
+    ambiguous: [...twice, ...broken, ...blank, ...contentType.repeated, ...(disposition?.repeated ?? [])],
   };
 }
 

@@ -134,32 +134,55 @@ export type ContentCipher = keyof typeof ciphers;
 
 export const contentCiphers = Object.keys(ciphers) as readonly ContentCipher[];
 const cipherByOid = new Map<string, ContentCipher>(contentCiphers.map((name) => [ciphers[name].oid, name]));
+
+const ccm = { ivLength: 12, authenticated: true };
+const rc2 = { oid: '1.2.840.113549.3.2', ivLength: 8, authenticated: false };
+/** Ciphers that reseal opens and never writes (RFC 5084 3.1, RFC 8103 2, RFC 3370 5.2), by node:crypto's names. */
+const foreignCiphers = {
+  'aes-128-ccm': { oid: `${aes}.7`, keyLength: 16, bits: 128, ...ccm },
+  'aes-192-ccm': { oid: `${aes}.27`, keyLength: 24, bits: 192, ...ccm },
+  'aes-256-ccm': { oid: `${aes}.47`, keyLength: 32, bits: 256, ...ccm },
+  'chacha20-poly1305': { oid: '1.2.840.113549.1.9.16.3.18', keyLength: 32, bits: 256, ...ccm },
+  // One identifier for all three, told apart by their parameters; related keys break even the longest (RFC 8551 B).
+  'rc2-cbc': { ...rc2, keyLength: 16, bits: 64 },
+  'rc2-64-cbc': { ...rc2, keyLength: 8, bits: 64 },
+  'rc2-40-cbc': { ...rc2, keyLength: 5, bits: 40 },
+} as const satisfies Record<string, Cipher>;
+
+/** Every cipher that reseal may open. */
+export type OpeningCipher = ContentCipher | keyof typeof foreignCiphers;
+
+const everyCipher: Readonly<Record<OpeningCipher, Cipher>> = { ...ciphers, ...foreignCiphers };
+export const openingCiphers = Object.keys(everyCipher) as readonly OpeningCipher[];
+
 /** Ciphers that are named in reports only. */
-const foreignCiphers: ReadonlyMap<string, string> = new Map([
-  ['1.2.840.113549.3.2', 'rc2-cbc'],
+const unknownCiphers: ReadonlyMap<string, string> = new Map([
   ['1.3.14.3.2.7', 'des-cbc'],
-  ['1.2.840.113549.1.9.16.3.18', 'chacha20-poly1305'],
   ['1.2.392.200011.61.1.1.1.2', 'camellia-128-cbc'],
   ['1.2.392.200011.61.1.1.1.4', 'camellia-256-cbc'],
 ]);
 
-/** The cipher of an object identifier, or null if reseal cannot use it. */
+/** The cipher of an object identifier that reseal both opens and writes, or null. */
 export const contentCipherOf = (oid: string): ContentCipher | null => cipherByOid.get(oid) ?? null;
+/** The cipher of an object identifier that reseal may open, or null; for RC2, whose parameters say which, `rc2-cbc`. */
+export const openingCipherOf = (oid: string): OpeningCipher | null =>
+  openingCiphers.find((name) => everyCipher[name].oid === oid) ?? null;
 /** Object identifier and lengths of a cipher. */
-export const cipherOf = (name: ContentCipher): Cipher => ciphers[name];
+export const cipherOf = (name: OpeningCipher): Cipher => everyCipher[name];
 /** A cipher's name for reports: also ones that are not supported, else the object identifier. */
-export const cipherNameOf = (oid: string): string => cipherByOid.get(oid) ?? foreignCiphers.get(oid) ?? oid;
+export const cipherNameOf = (oid: string): string => openingCipherOf(oid) ?? unknownCiphers.get(oid) ?? oid;
 
 /** Strength in bits; 112 for 3DES. */
-export function strengthOf(cipher: ContentCipher): number {
-  return ciphers[cipher].bits;
+export function strengthOf(cipher: OpeningCipher): number {
+  return everyCipher[cipher].bits;
 }
 
-/** AES key wraps (RFC 3565 2.3.2) by the name that node:crypto uses. */
+/** Key wraps by the name that node:crypto uses: AES (RFC 3565 2.3.2), and 3DES, never written (RFC 3217 3). */
 const wraps = {
   'id-aes128-wrap': { oid: `${aes}.5`, keyLength: 16 },
   'id-aes192-wrap': { oid: `${aes}.25`, keyLength: 24 },
   'id-aes256-wrap': { oid: `${aes}.45`, keyLength: 32 },
+  'des3-wrap': { oid: '1.2.840.113549.1.9.16.3.6', keyLength: 24 },
 } as const;
 
 export type KeyWrap = keyof typeof wraps;
@@ -224,9 +247,13 @@ export const curves: ReadonlyMap<string, { readonly name: string; readonly bits:
   ['1.3.132.0.34', { name: 'secp384r1', bits: 384 }],
   ['1.3.132.0.35', { name: 'secp521r1', bits: 521 }],
   ['1.3.36.3.3.2.8.1.1.7', { name: 'brainpoolP256r1', bits: 256 }],
+  ['1.3.36.3.3.2.8.1.1.8', { name: 'brainpoolP256t1', bits: 256 }],
   ['1.3.36.3.3.2.8.1.1.9', { name: 'brainpoolP320r1', bits: 320 }],
+  ['1.3.36.3.3.2.8.1.1.10', { name: 'brainpoolP320t1', bits: 320 }],
   ['1.3.36.3.3.2.8.1.1.11', { name: 'brainpoolP384r1', bits: 384 }],
+  ['1.3.36.3.3.2.8.1.1.12', { name: 'brainpoolP384t1', bits: 384 }],
   ['1.3.36.3.3.2.8.1.1.13', { name: 'brainpoolP512r1', bits: 512 }],
+  ['1.3.36.3.3.2.8.1.1.14', { name: 'brainpoolP512t1', bits: 512 }],
 ]);
 
 /** Field size of a curve in bits by OpenSSL's name, or null if unknown. */

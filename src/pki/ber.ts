@@ -28,6 +28,7 @@ export const tag = {
   octetString: 4,
   null: 5,
   oid: 6,
+  enumerated: 10,
   utf8String: 12,
   sequence: 16,
   set: 17,
@@ -277,13 +278,7 @@ export function timeOf(node: Ber | undefined): number {
     year = Number(match?.[1]);
   }
   if (!match) throw berFault('ber-malformed', { at: node?.start ?? 0, what: 'a time is broken' });
-  const [month, day, hour, minute, second] = match.slice(2, 7).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(2, 7).map(Number);
   const time = Date.UTC(year, month - 1, day, hour, minute, second);
   if (
     Number.isNaN(time) ||

@@ -27,6 +27,7 @@ import {
   subjectAltNamesIn,
   unknownCriticalIn,
 } from './extensions.ts';
+import { locationsIn } from './locations.ts';
 import { addressesInName, comparableName, nameText, readName } from './name.ts';
 
 export type { KeyUsage } from './extensions.ts';
@@ -86,6 +87,10 @@ export interface Certificate {
   readonly authorityKeyId: Buffer | null;
   /** Value of the SMIMECapabilities extension (RFC 4262). */
   readonly smimeCapabilities: Buffer | null;
+  /** Where revocation lists, OCSP responders and the issuer's certificate are: http and https only, bounded. */
+  readonly crlUrls: readonly string[];
+  readonly ocspUrls: readonly string[];
+  readonly issuerUrls: readonly string[];
   /** Object identifiers. */
   readonly unknownCritical: readonly string[];
   readonly extensions: Extensions;
@@ -154,6 +159,7 @@ function readCertificate(der: Buffer): Certificate {
     ...basicConstraintsIn(extensions),
     ...keyIdsIn(extensions),
     smimeCapabilities: extensions.get(extensionOid.smimeCapabilities)?.value ?? null,
+    ...locationsIn(extensions),
     unknownCritical: unknownCriticalIn(extensions),
     extensions,
     tbsDer: bytesOf(tbs),

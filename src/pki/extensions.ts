@@ -29,14 +29,30 @@ export const extensionOid = {
   subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
   nameConstraints: '2.5.29.30',
+  crlDistributionPoints: '2.5.29.31',
   certificatePolicies: '2.5.29.32',
   policyMappings: '2.5.29.33',
   authorityKeyId: '2.5.29.35',
   policyConstraints: '2.5.29.36',
   extendedKeyUsage: '2.5.29.37',
   inhibitAnyPolicy: '2.5.29.54',
+  authorityInfoAccess: '1.3.6.1.5.5.7.1.1',
+  // RFC 6960 4.2.2.2.1.
+  ocspNoCheck: '1.3.6.1.5.5.7.48.1.5',
   // RFC 4262 2.
   smimeCapabilities: '1.2.840.113549.1.9.15',
+} as const;
+
+/** Extensions of revocation lists and of their entries (RFC 5280 5.2, 5.3). */
+export const crlExtensionOid = {
+  issuerAltName: '2.5.29.18',
+  number: '2.5.29.20',
+  reason: '2.5.29.21',
+  invalidityDate: '2.5.29.24',
+  deltaIndicator: '2.5.29.27',
+  issuingDistributionPoint: '2.5.29.28',
+  certificateIssuer: '2.5.29.29',
+  freshest: '2.5.29.46',
 } as const;
 
 /** Extensions that may be critical because this folder processes them (RFC 5280 4.2). */

@@ -1,4 +1,4 @@
-import { domainToASCII } from 'node:url';
+import { domainToASCII, domainToUnicode } from 'node:url';
 import { type Ber, bytesOf, contentOf, expect, isUniversal, oidOf, readBer, tag, textOf } from './ber.ts';
 
 /** One attribute of a distinguished name. */
@@ -35,11 +35,16 @@ const shortNames: ReadonlyMap<string, string> = new Map([
 /** Reads a Name; `ber-malformed` if it is none. */
 export function readName(node: Ber | undefined): DistinguishedName {
   return expect(node, tag.sequence, 'a name').children.map((rdn) =>
-    expect(rdn, tag.set, 'a part of a name').children.map((attribute) => {
-      const [type, value] = expect(attribute, tag.sequence, 'an attribute of a name').children;
-      return { oid: oidOf(type), value: value ?? expect(undefined, tag.utf8String, 'the value of a name') };
-    }),
+    readRelativeName(expect(rdn, tag.set, 'a part of a name')),
   );
+}
+
+/** Reads the attributes of a RelativeDistinguishedName, whatever its tag (RFC 5280 4.2.1.13 has it IMPLICIT). */
+export function readRelativeName(set: Ber): NameAttribute[] {
+  return set.children.map((attribute) => {
+    const [type, value] = expect(attribute, tag.sequence, 'an attribute of a name').children;
+    return { oid: oidOf(type), value: value ?? expect(undefined, tag.utf8String, 'the value of a name') };
+  });
 }
 
 /** A name as text, most specific part first (RFC 4514 2); what could trick a terminal or a reader is escaped. */
@@ -115,10 +120,14 @@ export function canonicalRfc822(text: string): string | null {
   return /^[\x21-\x7e]+$/.test(text) ? canonicalMailbox(text) : null;
 }
 
-/** A SmtpUTF8Mailbox value (RFC 8398 3) in canonical form, or null. */
+/**
+ * A SmtpUTF8Mailbox value (RFC 9598 3, RFC 8398 3) in canonical form, or null. Its local part is not ASCII: RFC 9598 3
+ * lets rfc822Name alone say what rfc822Name can say, so that no name constraint is passed by.
+ */
 export function canonicalUtf8Mailbox(node: Ber): string | null {
   if (!isUniversal(node, tag.utf8String) || node.constructed) return null;
-  return canonicalMailbox(contentOf(node).toString('utf8'));
+  const text = contentOf(node).toString('utf8');
+  return /^[!-~]*@/.test(text) ? null : canonicalMailbox(text);
 }
 
 /**
@@ -128,8 +137,19 @@ export function canonicalUtf8Mailbox(node: Ber): string | null {
 function canonicalMailbox(text: string): string | null {
   const at = text.indexOf('@');
   if (at <= 0 || at !== text.lastIndexOf('@') || /[\s\p{C}\ufffd,;:()<>"\\]/u.test(text)) return null;
-  const local = text.slice(0, at).replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
-  const given = text.slice(at + 1);
-  const domain = /^[\x21-\x7e]+$/.test(given) ? given.toLowerCase() : domainToASCII(given);
-  return domain === '' ? null : `${local}@${domain}`;
+  const local = text.slice(0, at);
+  // RFC 6532 3.1: two spellings of one text are two octet strings; that of `mime/address` is NFC.
+  if (local !== local.normalize('NFC')) return null;
+  const domain = canonicalDomain(text.slice(at + 1));
+  return domain === null ? null : `${local.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())}@${domain}`;
+}
+
+/** Null unless a U-label is the exact counterpart of its A-label (RFC 5890 2.3.2.1): UTS 46 would map full-width letters. */
+function canonicalDomain(given: string): string | null {
+  if (/^[\x21-\x7e]+$/.test(given)) return given.toLowerCase();
+  const ascii = domainToASCII(given);
+  const written = given.toLowerCase().normalize('NFC');
+  return ascii !== '' && domainToUnicode(ascii) === written && given === given.normalize('NFC')
+    ? ascii
+    : null;
 }

@@ -3,6 +3,13 @@ import type { Floor } from './algorithms.ts';
 import { type Certificate, publicKeyOf } from './certificate.ts';
 import { checkPath, checkPlain, type PathPurpose } from './path-rules.ts';
 import type { Reason } from './reasons.ts';
+import {
+  judgeRevocation,
+  type Revocation,
+  type RevocationPolicy,
+  revocationOff,
+  startRevocation,
+} from './revocation.ts';
 import { signatureSchemeOf, verifySignature } from './signatures.ts';
 
 /** Certificates that are trusted by themselves: authorities, or a person's own certificate. */
@@ -18,6 +25,10 @@ export interface PathResult {
   readonly reasons: readonly Reason[];
   /** Name of the authority that is missing, if no path reaches an anchor. */
   readonly missingIssuer: string | null;
+  /** Certificates of `path` whose revocation status no evidence settles; empty where revocation is off. */
+  readonly unchecked: readonly Certificate[];
+  /** Why revocation stayed open where it may (`soft`); never what makes the path invalid. */
+  readonly remarks: readonly Reason[];
 }
 
 export interface PathRequest {
@@ -28,6 +39,8 @@ export interface PathRequest {
   readonly at: number;
   readonly purpose: PathPurpose;
   readonly floor: Floor;
+  /** Absent: revocation is not looked at. */
+  readonly revocation?: RevocationPolicy;
 }
 
 /** What one validation may cost (DESIGN, reference libraries 2.5: cross-certificates can make paths without end). */
@@ -42,15 +55,14 @@ export const pathLimits = {
   steps: 1_000,
 } as const;
 
-interface Search extends PathRequest {
+interface Search extends Omit<PathRequest, 'revocation'> {
   readonly anchorIds: ReadonlySet<string>;
   /** Possible issuers by subject name, anchors among them. */
   readonly issuers: ReadonlyMap<string, readonly Certificate[]>;
   /** Whether a certificate is signed by a key, by their fingerprints. */
   readonly verified: Map<string, boolean>;
-  steps: number;
-  signatures: number;
-  exhausted: boolean;
+  readonly spent: { steps: number; signatures: number; exhausted: boolean };
+  readonly revocation: Revocation | null;
   best: PathResult | null;
   deadEnd: PathResult | null;
 }
@@ -58,7 +70,8 @@ interface Search extends PathRequest {
 /**
  * Looks for a path from `leaf` to a trust anchor and validates it (RFC 5280 6; RFC 8550 4). Every path that the
  * certificates allow is tried, likely ones first, until one is valid or the budget is used up (`path-budget`). An anchor's
- * own signature proves nothing and is not checked; all else of it is. Revocation is not looked at. Never throws.
+ * own signature proves nothing and is not checked; all else of it is. Revocation is judged by the evidence given, of paths
+ * that are valid otherwise: one with a revoked certificate is passed over for another. Never throws.
  */
 export function validatePath(leaf: Certificate, request: PathRequest): PathResult {
   const pool = new Map<string, Certificate>();
@@ -81,26 +94,34 @@ export function validatePath(leaf: Certificate, request: PathRequest): PathResul
     anchorIds,
     issuers,
     verified: new Map(),
-    steps: 0,
-    signatures: 0,
-    exhausted,
+    spent: { steps: 0, signatures: 0, exhausted },
+    revocation: startRevocation(request.revocation ?? revocationOff, {
+      at: request.at,
+      floor: request.floor,
+      named: (subjectName) => issuers.get(subjectName) ?? [],
+      // RFC 5280 6.3.3 (f): to the same anchor; at the cost of the same budget.
+      leadsTo: (certificate, anchor) => {
+        const own = { ...search, purpose: 'any' as const, anchorIds: new Set([anchor.sha256]) };
+        return extend(own, [certificate]) !== null;
+      },
+    }),
     best: null,
     deadEnd: null,
   };
   const found = extend(search, [leaf]);
   if (found) return found;
   const failed = search.best ?? search.deadEnd ?? deadEnd(search, [leaf], 'no-path');
-  return search.exhausted ? { ...failed, reasons: [...failed.reasons, 'path-budget'] } : failed;
+  if (!search.spent.exhausted || failed.reasons.includes('path-budget')) return failed;
+  return { ...failed, reasons: [...failed.reasons, 'path-budget'] };
 }
 
 /** Depth first from the last certificate of `path` upwards; the first valid path, or null. */
 function extend(search: Search, path: readonly Certificate[]): PathResult | null {
   const last = path[path.length - 1] as Certificate;
   if (search.anchorIds.has(last.sha256)) {
-    const reasons = checkPath(path, search);
-    const result = { valid: reasons.length === 0, path, reasons, missingIssuer: null };
+    const result = judge(search, path);
     if (result.valid) return result;
-    if (!search.best || reasons.length < search.best.reasons.length) search.best = result;
+    if (!search.best || result.reasons.length < search.best.reasons.length) search.best = result;
     return null;
   }
   let signedByNone = false;
@@ -109,8 +130,8 @@ function extend(search: Search, path: readonly Certificate[]): PathResult | null
     // RFC 4158 2.4.2: the same name and key twice is a loop, whatever certificate carries them.
     if (path.some((c) => c.subjectName === issuer.subjectName && c.spkiSha256 === issuer.spkiSha256))
       continue;
-    if (path.length >= pathLimits.depth || ++search.steps > pathLimits.steps) {
-      search.exhausted = true;
+    if (path.length >= pathLimits.depth || ++search.spent.steps > pathLimits.steps) {
+      search.spent.exhausted = true;
       break;
     }
     const signed = isSignedBy(search, last, issuer);
@@ -131,9 +152,26 @@ function extend(search: Search, path: readonly Certificate[]): PathResult | null
   return null;
 }
 
+/** A path that reaches an anchor. Revocation comes last: of a path that is not valid anyway it is not asked. */
+function judge(search: Search, path: readonly Certificate[]): PathResult {
+  const broken = checkPath(path, search);
+  const { reasons, remarks, unchecked } =
+    search.revocation && broken.length === 0
+      ? judgeRevocation(search.revocation, path)
+      : { reasons: broken, remarks: [], unchecked: [] };
+  return { valid: reasons.length === 0, path, reasons, missingIssuer: null, unchecked, remarks };
+}
+
 function deadEnd(search: Search, path: readonly Certificate[], reason: Reason): PathResult {
   const missingIssuer = reason === 'no-path' ? (path[path.length - 1] as Certificate).issuer : null;
-  return { valid: false, path, reasons: [reason, ...checkPlain(path, search)], missingIssuer };
+  return {
+    valid: false,
+    path,
+    reasons: [reason, ...checkPlain(path, search)],
+    missingIssuer,
+    unchecked: [],
+    remarks: [],
+  };
 }
 
 /**
@@ -157,8 +195,8 @@ function isSignedBy(search: Search, certificate: Certificate, issuer: Certificat
   const pair = `${certificate.sha256} ${issuer.spkiSha256}`;
   const known = search.verified.get(pair);
   if (known !== undefined) return known;
-  if (++search.signatures > pathLimits.signatures) {
-    search.exhausted = true;
+  if (++search.spent.signatures > pathLimits.signatures) {
+    search.spent.exhausted = true;
     return null;
   }
   const key = keyOrNull(issuer);

@@ -36,6 +36,7 @@ const sentences = {
   'path-budget': () => 'the certificates in the message form more paths than reseal tries',
   revoked: (d) => `${certificate(d)} was revoked`,
   'crl-missing': (d) => `no current revocation list was found for ${certificate(d)}`,
+  'crl-expired': (d) => `the revocation list or answer for ${certificate(d)} is out of date`,
   'crl-invalid': (d) => `the revocation list for ${certificate(d)} is broken or not signed by its authority`,
   'not-checked': () => 'revocation was not checked',
   // Strength (RULES 5).

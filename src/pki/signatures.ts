@@ -13,6 +13,7 @@ import {
 } from './algorithms.ts';
 import { type Ber, isContext, isUniversal, readBer, smallIntegerOf, tag } from './ber.ts';
 import type { Certificate, KeyType } from './certificate.ts';
+import { type PssParameters, verifyPss } from './pss.ts';
 import type { Reason } from './reasons.ts';
 
 /** How a signature is made: all that is needed to verify it, besides key and octets. */
@@ -22,6 +23,8 @@ export interface SignatureScheme {
   readonly digest: DigestName | null;
   /** Octets; PSS only. */
   readonly saltLength: number | null;
+  /** The digest inside MGF1; PSS only. */
+  readonly mask: DigestName | null;
   /** For reports: `rsa-sha256`, `rsa-pss-sha256`, `ecdsa-sha384`, `ed25519`. */
   readonly name: string;
 }
@@ -30,13 +33,17 @@ const rsa = (digest: DigestName): SignatureScheme => scheme('rsa', digest);
 const ecdsa = (digest: DigestName): SignatureScheme => scheme('ecdsa', digest);
 const dsa = (digest: DigestName): SignatureScheme => scheme('dsa', digest);
 
-function scheme(
-  family: Exclude<SignatureScheme['family'], 'eddsa'>,
-  digest: DigestName,
-  saltLength: number | null = null,
-): SignatureScheme {
-  return { family, digest, saltLength, name: `${family}-${digest}` };
+function scheme(family: Exclude<SignatureScheme['family'], 'eddsa'>, digest: DigestName): SignatureScheme {
+  return { family, digest, saltLength: null, mask: null, name: `${family}-${digest}` };
 }
+
+const eddsa = (name: 'ed25519' | 'ed448'): SignatureScheme => ({
+  family: 'eddsa',
+  digest: null,
+  saltLength: null,
+  mask: null,
+  name,
+});
 
 const nistSignature = '2.16.840.1.101.3.4.3';
 const ansiEcdsa = '1.2.840.10045.4';
@@ -66,8 +73,8 @@ const complete: ReadonlyMap<string, SignatureScheme> = new Map([
   ['1.2.840.10040.4.3', dsa('sha1')],
   [`${nistSignature}.1`, dsa('sha224')],
   [`${nistSignature}.2`, dsa('sha256')],
-  [keyOid.ed25519, { family: 'eddsa', digest: null, saltLength: null, name: 'ed25519' }],
-  [keyOid.ed448, { family: 'eddsa', digest: null, saltLength: null, name: 'ed448' }],
+  [keyOid.ed25519, eddsa('ed25519')],
+  [keyOid.ed448, eddsa('ed448')],
 ]);
 
 /**
@@ -90,10 +97,7 @@ export function signatureScheme(
   return found;
 }
 
-/**
- * RSASSA-PSS-params (RFC 4055 3.1), read strictly. Null where they are absent, broken, or ask for what node:crypto
- * cannot do: a mask generation hash other than the digest.
- */
+/** RSASSA-PSS-params (RFC 4055 3.1), read strictly. Null where they are absent, broken or unknown. */
 function pssScheme(algorithm: AlgorithmIdentifier): SignatureScheme | null {
   const { parameters } = algorithm;
   if (!isUniversal(parameters, tag.sequence)) return null;
@@ -113,8 +117,8 @@ function pssScheme(algorithm: AlgorithmIdentifier): SignatureScheme | null {
     } else if (isContext(field, 2)) saltLength = smallIntegerOf(value);
     else if (!isContext(field, 3) || smallIntegerOf(value) !== 1) return null;
   }
-  if (digest === null || digest !== mask || saltLength > 1024) return null;
-  return scheme('rsa-pss', digest, saltLength);
+  if (digest === null || mask === null || saltLength > 1024) return null;
+  return { ...scheme('rsa-pss', digest), saltLength, mask };
 }
 
 function plainDigest(node: Ber | undefined): DigestName | null {
@@ -159,15 +163,36 @@ export function verifySignature(
       const whole = segments.length === 1 ? (segments[0] as Uint8Array) : Buffer.concat(segments);
       return keyType === scheme.name && verify(null, whole, publicKey, signature);
     }
-    const verifier = createVerify(scheme.digest);
+    const { digest, mask, saltLength } = scheme;
+    if (mask !== null && saltLength !== null) {
+      const parameters = { digest, mask, saltLength };
+      if (!keyAllows(publicKey, parameters)) return false;
+      // node:crypto has no way to name the digest of the mask generation.
+      if (mask !== digest) return verifyPss(parameters, publicKey, segments, signature);
+    }
+    const verifier = createVerify(digest);
     for (const segment of segments) verifier.update(segment);
-    if (scheme.saltLength === null) return verifier.verify(publicKey, signature);
+    if (saltLength === null) return verifier.verify(publicKey, signature);
     const padding = constants.RSA_PKCS1_PSS_PADDING;
-    return verifier.verify({ key: publicKey, padding, saltLength: scheme.saltLength }, signature);
+    return verifier.verify({ key: publicKey, padding, saltLength }, signature);
   } catch {
     // OpenSSL throws for keys that forbid the scheme and for signatures of an impossible shape.
     return false;
   }
+}
+
+/**
+ * Whether the parameters of a PSS key, if it has some, allow those of a signature (RFC 4055 3.3): the same digests, and a
+ * salt no shorter. OpenSSL would take the key's mask digest whatever the signature says.
+ */
+function keyAllows(publicKey: KeyObject, { digest, mask, saltLength }: PssParameters): boolean {
+  const bound = publicKey.asymmetricKeyDetails;
+  if (bound?.hashAlgorithm === undefined) return true;
+  return (
+    bound.hashAlgorithm === digest &&
+    bound.mgf1HashAlgorithm === mask &&
+    saltLength >= (bound.saltLength ?? 0)
+  );
 }
 
 /** The reasons why a digest is below the floor: none, or `weak-digest`. */

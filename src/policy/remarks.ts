@@ -44,8 +44,9 @@ const checks: readonly Check[] = [
   {
     settings: ['send.sign'],
     grave: false,
-    when: (p) => p['send.sign'] === 'unsigned' || p['send.sign'] === 'always',
-    text: 'send.sign: this version signs notices only; posts leave without the signature of the list',
+    when: (p) =>
+      (p['send.sign'] === 'unsigned' || p['send.sign'] === 'always') && p['accept.signature'] === 'optional',
+    text: 'send.sign: posts without a valid signature of their author leave with the list in From',
   },
   {
     settings: ['send.sign'],

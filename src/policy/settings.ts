@@ -14,6 +14,7 @@ const sendCiphers = [
 ] as const satisfies readonly ContentCipher[];
 
 const trustAbsent = "the site's, unless the list sets the other of `trust.cafile` and `trust.capath`";
+const crlsAbsent = "the site's, unless the list sets the other of `trust.crlfile` and `trust.crlpath`";
 
 /** The settings of a list: name → kind, default, meaning. The only place where they are named; the manual and the example are made from it. */
 export const listSettings = Object.freeze({
@@ -61,7 +62,7 @@ export const listSettings = Object.freeze({
   'send.sign': setting(
     choice('notices', 'unsigned', 'always', 'never'),
     'notices',
-    "What the list signs with its own key: its notices; also posts that came unsigned; everything (around the author's signature, which some mail programs show badly); or nothing. This version signs notices only.",
+    "What the list signs with its own key: its notices; also posts that came without a valid signature of their author (they leave with the list in From and a warning); everything (around the author's signature, which some mail programs show badly); or nothing.",
   ),
   'send.cipher': setting(
     choice(...sendCiphers),
@@ -71,7 +72,12 @@ export const listSettings = Object.freeze({
   'send.subject-tag': setting(
     text(40),
     '',
-    'Put before the Subject of every post in brackets: `team` gives `[team]`; empty for none. It is not put inside what the author signed.',
+    'Put before the Subject of every post in brackets: `team` gives `[team]`; empty for none. It is not put inside what the author signed, nor beside a hidden Subject.',
+  ),
+  'send.hide-subject': setting(
+    choice('no', 'yes'),
+    'no',
+    'yes: encrypted copies show `[...]` outside instead of the Subject if it is inside too (RFC 9788). What came with a hidden Subject always leaves so.',
   ),
   'send.reply-to': setting(choice('sender', 'list'), 'sender', 'Where an answer to a post goes by itself.'),
   'send.received': setting(
@@ -146,6 +152,23 @@ export const listSettings = Object.freeze({
     trustAbsent,
     'etc/lists/team@lists.example/ca',
     'A folder of CA certificates (PEM) that this list trusts instead of those of the site.',
+  ),
+  'trust.crlfile': optional(
+    path,
+    crlsAbsent,
+    'etc/lists/team@lists.example/crl.pem',
+    'A file of revocation lists (PEM or DER) that this list uses instead of those of the site.',
+  ),
+  'trust.crlpath': optional(
+    path,
+    crlsAbsent,
+    'etc/lists/team@lists.example/crl',
+    'A folder of revocation lists (PEM or DER) that this list uses instead of those of the site.',
+  ),
+  revocation: setting(
+    choice('soft', 'hard', 'off'),
+    'soft',
+    'Whether certificates are looked up in revocation lists and answers (from `trust.crlfile`, `trust.crlpath`, mail, and `fetch.hosts`): a revoked one is not trusted, but one of which nothing current is known is; neither is; or it is not looked at.',
   ),
   'replay.days': setting(
     integer('days', 1, 3650),

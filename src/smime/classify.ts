@@ -27,7 +27,8 @@ function classifyByType(entity: Entity): Wrapping {
     return classifySigned(entity, parameters.get('protocol')?.toLowerCase() ?? null);
   if (cmsTypes.has(type)) return { kind: 'cms' };
   // RFC 8551 3.10: gateways that do not know the type send it as octet-stream; the name tells.
-  if (type === 'application/octet-stream' && /\.p7m$/i.test(entity.fileName ?? '')) return { kind: 'cms' };
+  if (type === 'application/octet-stream' && /\.p7[mscz]$/i.test(entity.fileName ?? ''))
+    return { kind: 'cms' };
   return { kind: 'none' };
 }
 

@@ -4,6 +4,7 @@ import type { ContentCipher } from '../pki/algorithms.ts';
 import type { KeyType } from '../pki/certificate.ts';
 import type { Findings, OpenRequest } from './open.ts';
 import type { Phase } from './seal.ts';
+import type { Wrapper } from './wrap.ts';
 
 /** A member's certificate as far as sealing needs it: plain data, with the public key in its fast form. */
 export interface SealRecipient {
@@ -36,12 +37,15 @@ export type Job =
       readonly signer: SignerData;
       readonly boundary: string;
       readonly at: number;
+      readonly wrapper: Wrapper | null;
     };
 
 export interface SignerData {
   readonly key: KeyObject;
   readonly certificate: Uint8Array;
   readonly chain: readonly Uint8Array[];
+  /** The certificate to encrypt answers to, if it is another one. */
+  readonly encryption?: Uint8Array;
 }
 
 /** An OpenReport whose entity crosses as bytes and becomes Plaintext again on the other side. */

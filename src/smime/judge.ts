@@ -1,8 +1,9 @@
 import type { SignerReport } from '../cms/verify.ts';
 import type { Floor } from '../pki/algorithms.ts';
 import type { Certificate } from '../pki/certificate.ts';
-import { type TrustAnchors, validatePath } from '../pki/path.ts';
+import { type PathResult, type TrustAnchors, validatePath } from '../pki/path.ts';
 import type { Reason } from '../pki/reasons.ts';
+import type { RevocationPolicy } from '../pki/revocation.ts';
 import type { SignedLayer, SignerVerdict } from './layers.ts';
 import type { CheckedSignature } from './peel.ts';
 
@@ -19,6 +20,7 @@ export interface TrustRequest {
   /** The instant that validity is judged at: when the spool received the message (RULES 18). */
   readonly at: number;
   readonly floor: Floor;
+  readonly revocation: RevocationPolicy;
 }
 
 /** A signer with everything known about it: report for people, and what the verdict needs. */
@@ -27,13 +29,20 @@ export interface JudgedSigner {
   /** The certificate that counts: of those that verify the signature the first trusted one. */
   readonly certificate: Certificate | null;
   readonly verdict: SignerVerdict;
+  /** How the path of that certificate went; null if none was looked for. */
+  readonly path: PathResult | null;
   /** Trusted by a pin alone: no authority vouches for the addresses in the certificate. */
   readonly pinned: boolean;
 }
 
 /** Path validation for every signer of one layer (RFC 8550 4.2, RFC 5280 6). */
 export function judgeSigners(layer: CheckedSignature, trust: TrustRequest): JudgedSigner[] {
-  return layer.signers.map((report) => ({ report, ...judgeSigner(report, layer.bag, trust) }));
+  // RFC 8550 2.1, 4.1: lists that came with the message are evidence too. `pki` believes none that it has not verified.
+  const { mode, evidence } = trust.revocation;
+  const crls = [...evidence.crls, ...layer.crls];
+  const ocsp = [...evidence.ocsp, ...layer.ocsp];
+  const here = { ...trust, revocation: { mode, evidence: { crls, ocsp } } };
+  return layer.signers.map((report) => ({ report, ...judgeSigner(report, layer.bag, here) }));
 }
 
 /** The layer as it is reported, without keys and raw bytes. */
@@ -63,9 +72,10 @@ function judgeSigner(
       ...namesOf(report.certificate),
       trusted: false,
       reasons: report.reasons,
+      remarks: [],
       missingIssuer: null,
     };
-    return { certificate: report.certificate, verdict, pinned: false };
+    return { certificate: report.certificate, verdict, path: null, pinned: false };
   }
   // Several certificates may fit: anybody can put another one around the same key into the bag, before the right one.
   const tried = report.certificates.slice(0, mostTried).map((certificate) => ({
@@ -75,21 +85,28 @@ function judgeSigner(
   const best = tried.find((one) => one.trusted) ?? tried[0];
   const certificate = best?.certificate ?? report.certificate;
   const trusted = best?.trusted === true && !report.weak;
-  const reasons = [...new Set<Reason>([...report.reasons, ...(best?.reasons ?? [])])];
-  const missingIssuer = best?.missingIssuer ?? null;
-  const verdict = { ...base, ...namesOf(certificate), trusted, reasons, missingIssuer };
-  return { certificate, verdict, pinned: best?.pinned === true };
+  const path = best?.path ?? null;
+  const pinned = best?.pinned === true;
+  const verdict = {
+    ...base,
+    ...namesOf(certificate),
+    trusted,
+    reasons: [...new Set<Reason>([...report.reasons, ...(pinned ? [] : (path?.reasons ?? []))])],
+    remarks: path?.remarks ?? [],
+    missingIssuer: pinned ? null : (path?.missingIssuer ?? null),
+  };
+  return { certificate, verdict, path, pinned };
 }
 
 function judgeCertificate(certificate: Certificate, bag: readonly Certificate[], trust: TrustRequest) {
-  const { anchors, at, floor } = trust;
+  const { anchors, at, floor, revocation } = trust;
   const intermediates = [...bag, ...trust.known];
-  const path = validatePath(certificate, { anchors, intermediates, at, purpose: 'sign', floor });
+  const path = validatePath(certificate, { anchors, intermediates, at, purpose: 'sign', floor, revocation });
   const inTime = certificate.notBefore <= at && at <= certificate.notAfter;
-  const pinned = !path.valid && inTime && trust.pins.some((pin) => pin.sha256 === certificate.sha256);
-  return path.valid || pinned
-    ? { trusted: true, pinned, reasons: [], missingIssuer: null }
-    : { trusted: false, pinned, reasons: path.reasons, missingIssuer: path.missingIssuer };
+  // The owner stands in for the authority, but not against its word that the key was lost.
+  const mayStand = !path.valid && inTime && !path.reasons.includes('revoked');
+  const pinned = mayStand && trust.pins.some((pin) => pin.sha256 === certificate.sha256);
+  return { path, pinned, trusted: path.valid || pinned };
 }
 
 function namesOf(certificate: Certificate | null) {

@@ -1,17 +1,23 @@
-import { Plaintext } from '../base/bytes.ts';
+import type { Plaintext } from '../base/bytes.ts';
+import { Fault } from '../base/errors.ts';
 import type { DecryptionKey } from '../cms/enveloped-data.ts';
 import type { SignerId } from '../cms/signed-data.ts';
 import { mailboxesOf, theMailbox } from '../mime/address.ts';
-import { bodyBytes, type Entity, parseEntity } from '../mime/entity.ts';
-import { fieldBytes } from '../mime/header.ts';
+import { type Entity, parseEntity } from '../mime/entity.ts';
+import { fieldValue } from '../mime/header.ts';
+import { decodeWords } from '../mime/words.ts';
 import type { Floor } from '../pki/algorithms.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import type { Reason } from '../pki/reasons.ts';
+import type { RevocationPolicy } from '../pki/revocation.ts';
+import { type Wanted, wantedFor } from '../pki/wanted.ts';
+import { contentOf, contentSha256 } from './content.ts';
 import { type ProtectedHeader, protectedHeaderOf } from './header-protection.ts';
 import { type JudgedSigner, judgeSigners, type Pin, reportLayer } from './judge.ts';
-import type { EncryptedLayer, Layer } from './layers.ts';
-import { type CheckedSignature, type Peeled, peel } from './peel.ts';
-import { type Judgement, judgeClaim, type Verdict } from './verdict.ts';
+import type { Layer } from './layers.ts';
+import { openLimits } from './limits.ts';
+import { type CheckedSignature, type PeeledLayer, peel } from './peel.ts';
+import { isIntact, type Judgement, judgeClaim, type Verdict } from './verdict.ts';
 
 /** All that one opening needs, as plain data that crosses threads. Certificates are DER. */
 export interface OpenRequest {
@@ -26,6 +32,8 @@ export interface OpenRequest {
   readonly floor: Floor;
   /** Octets that all layers together may unfold to. */
   readonly openedSize: number;
+  /** What is known of revocation; what the message itself brings is added to it. */
+  readonly revocation: RevocationPolicy;
 }
 
 /** The signature that made the verdict `signed`, and what it says about the signer's own certificates. */
@@ -59,6 +67,19 @@ export interface OpenReport {
   readonly missingIssuer: string | null;
   readonly signature: AuthorSignature | null;
   readonly protected: ProtectedHeader | null;
+  /** The protected Subject inside an intact signature, else the outer one; of an encrypted post it is plaintext (RULES 14). */
+  readonly subject: string | null;
+  /** SHA-256 of the innermost entity with its MIME header (RULES 22); null if it was not opened. */
+  readonly contentSha256: string | null;
+  /** What could settle the trust of the signers that speak for From: lists, answers, issuers, by address. */
+  readonly wanted: readonly Wanted[];
+  /** DER of the certificates in the message, in order, each once (RFC 8550 2.3: any, in any order; nobody vouches for them). */
+  readonly certificates: readonly Uint8Array[];
+  /** DER that came with their signature: revocation lists and OCSP responses, not believed yet (RFC 8550 2.1). */
+  readonly crls: readonly Uint8Array[];
+  readonly ocsp: readonly Uint8Array[];
+  /** What stayed open about their revocation where the policy lets it (`soft`). */
+  readonly remarks: readonly Reason[];
   /** The entity to pass on: what the innermost encryption held, else the message's own content. */
   readonly entity: Plaintext | null;
   /** Signers whose certificate is not in the message: look them up and ask again with `known`. */
@@ -77,8 +98,23 @@ export type Findings = Omit<OpenReport, 'entity'>;
  * Never throws on hostile input; what cannot be read is `malformed`, what cannot be decrypted `unopened`.
  */
 export function openMessage(request: OpenRequest): OpenReport {
-  const { message: bytes } = request;
-  const message = parseEntity(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  const message = headerOf(request.message);
+  if (message !== null) return openEntity(message, request);
+  const nothing = openEntity(parseEntity(Buffer.alloc(0)), request);
+  return { ...nothing, verdict: 'malformed', reasons: ['budget'], contentSha256: null, entity: null };
+}
+
+/** Null if the header is beyond its limits (RULES 8): nothing of the message can be said then. */
+function headerOf({ buffer, byteOffset, byteLength }: Uint8Array): Entity | null {
+  try {
+    return parseEntity(Buffer.from(buffer, byteOffset, byteLength));
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return null;
+  }
+}
+
+function openEntity(message: Entity, request: OpenRequest): OpenReport {
   const known = request.known.map((der) => parseCertificate(Buffer.from(der)));
   const trust = {
     anchors: { certificates: request.anchors.map((der) => parseCertificate(Buffer.from(der))) },
@@ -86,6 +122,7 @@ export function openMessage(request: OpenRequest): OpenReport {
     pins: request.pins,
     at: request.at,
     floor: request.floor,
+    revocation: request.revocation,
   };
   const peeled = peel(message, {
     keys: request.keys,
@@ -102,73 +139,84 @@ export function openMessage(request: OpenRequest): OpenReport {
   );
   const encrypted = layers.some((layer) => layer.kind === 'encrypted');
   const inner = innerSignature(peeled.layers);
+  const signers = inner && (judged.get(inner) ?? []);
+  const { failure, payload } = peeled;
+  const authenticated = signers !== null && isIntact(signers, inner?.reasons ?? []);
+  const protectedHeader = failure ? null : protectedHeaderOf(payload, { message, encrypted, authenticated });
   const claimed = theMailbox(message.fields, 'From')?.address ?? null;
-  const protectedHeader = peeled.failure ? null : protectedHeaderOf(peeled.payload);
   const claim = {
     from: claimed,
     sender: theMailbox(message.fields, 'Sender')?.address ?? null,
-    protectedFrom: inner && protectedHeader?.hasFrom ? { address: protectedHeader.from } : null,
+    protectedFrom: protectedHeader?.hasFrom ? { address: protectedHeader.from } : null,
   };
-  const judgement: Judgement = peeled.failure
-    ? { verdict: peeled.failure.verdict, author: null, signer: null, reasons: [peeled.failure.reason] }
-    : judgeClaim(inner ? (judged.get(inner) ?? []) : null, inner?.reasons ?? [], claim, request.pins);
-  const outerOnly = !peeled.failure && !inner && encrypted && judged.size > 0;
-  // Before `contentOf`, which wipes what these may point into.
+  const judgement: Judgement = failure
+    ? { verdict: failure.verdict, author: null, signer: null, speaking: [], reasons: [failure.reason] }
+    : judgeClaim(signers, inner?.reasons ?? [], claim, request.pins);
+  const { verdict, author, speaking } = judgement;
+  const outerOnly = !failure && !inner && encrypted && judged.size > 0;
+  // All that points into plaintexts is read before they are wiped.
   const signature = judgement.signer && inner ? signatureOf(judgement.signer, inner) : null;
   const needs = needsOf(peeled.layers);
-  if (peeled.failure) for (const plaintext of peeled.plaintexts) plaintext.wipe();
+  const sha256 = failure ? null : contentSha256(message, payload);
+  const brought = speaking.length > 0 ? inner : null;
+  const crls = brought?.crls.map(tight) ?? [];
+  const ocsp = brought?.ocsp.map(tight) ?? [];
+  // Unsigned, protected header fields (RFC 9788) are the entity's own and stay.
+  const keepHeader = !inner && protectedHeader !== null && payload === peeled.entity;
+  const entity = failure
+    ? null
+    : contentOf(message, peeled, keepHeader && protectedHeader.form !== 'rfc8551');
+  for (const plaintext of peeled.inflated) plaintext.wipe();
+  if (failure) for (const plaintext of peeled.plaintexts) plaintext.wipe();
 
   return {
-    verdict: judgement.verdict,
-    author: judgement.author,
+    verdict,
+    author,
     from: addressesOf(message),
     claimed,
     encrypted,
     layers,
     reasons: outerOnly ? [...judgement.reasons, 'outer-only'] : judgement.reasons,
-    missingIssuer: missingIssuerOf(inner ? (judged.get(inner) ?? []) : []),
+    missingIssuer: missingIssuerOf(signers ?? []),
     signature,
     protected: protectedHeader,
-    // Unsigned, protected header fields (RFC 9788) are the entity's own and stay.
-    entity: peeled.failure ? null : contentOf(message, peeled, !inner && protectedHeader !== null),
+    subject: (authenticated ? protectedHeader?.subject : null) ?? outerSubjectOf(message),
+    contentSha256: sha256,
+    wanted: wantedBy(speaking),
+    certificates: certificatesIn(peeled.layers),
+    crls,
+    ocsp,
+    remarks: [...new Set(speaking.flatMap((signer) => signer.verdict.remarks))],
+    entity,
     needs,
   };
 }
 
 /** The first signature below the last encryption: nested ones further in are content, outer ones prove nothing. */
-function innerSignature(layers: readonly (EncryptedLayer | CheckedSignature)[]): CheckedSignature | null {
+function innerSignature(layers: readonly PeeledLayer[]): CheckedSignature | null {
   let found: CheckedSignature | null = null;
   for (const layer of layers) {
     if (layer.kind === 'encrypted') found = null;
-    else found ??= layer;
+    else if (layer.kind === 'signed') found ??= layer;
   }
   return found;
 }
 
-function contentOf(message: Entity, peeled: Peeled, isProtected: boolean): Plaintext {
-  const last = peeled.plaintexts.at(-1);
-  for (const plaintext of peeled.plaintexts) if (plaintext !== last) plaintext.wipe();
-  if (!last) return new Plaintext(withoutEnvelopeFields(message));
-  // A Subject or From in the header around the signed part is not signed: on a copy some clients would show it.
-  const bare = peeled.entity.fields.every((field) => /^(content-.*|mime-version)$/i.test(field.name));
-  if (bare || isProtected) return last;
-  const stripped = new Plaintext(withoutEnvelopeFields(peeled.entity));
-  last.wipe();
-  return stripped;
+/** Of all signers together, each once. */
+function wantedBy(signers: readonly JudgedSigner[]): Wanted[] {
+  const all = signers.flatMap(({ path }) => (path ? wantedFor(path) : []));
+  const key = (one: Wanted) => [one.kind, one.url, one.kind === 'ocsp' ? one.certificate : ''].join(' ');
+  return [...new Map(all.map((one) => [key(one), one])).values()].slice(0, openLimits.wanted);
 }
 
-/**
- * A message's own content as an entity: its Content-* fields and body, exact bytes, without From, To and so on.
- * An entity that carries only the fields below starts with them; one without any starts with the blank line.
- */
-export function withoutEnvelopeFields(message: Entity): Buffer {
-  const kept = message.fields.filter((field) => /^content-/i.test(field.name));
-  const header = kept.map((field) => fieldBytes(message.source, field));
-  const pieces = [...header, Buffer.from('\r\n'), bodyBytes(message)];
-  const out = Buffer.allocUnsafeSlow(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) at += piece.copy(out, at);
-  return out;
+function certificatesIn(layers: readonly PeeledLayer[]): Uint8Array[] {
+  const bags = layers.flatMap((layer) => (layer.kind === 'signed' ? layer.bag : []));
+  return [...new Map(bags.map((one) => [one.sha256, one])).values()].map((one) => tight(one.der));
+}
+
+function outerSubjectOf(message: Entity): string | null {
+  const subject = fieldValue(message.fields, 'Subject');
+  return subject === null ? null : decodeWords(subject);
 }
 
 function signatureOf(signer: JudgedSigner, layer: CheckedSignature): AuthorSignature | null {
@@ -195,7 +243,7 @@ function missingIssuerOf(signers: readonly JudgedSigner[]): string | null {
   return signers.find((signer) => signer.verdict.missingIssuer !== null)?.verdict.missingIssuer ?? null;
 }
 
-function needsOf(layers: readonly (EncryptedLayer | CheckedSignature)[]): SignerId[] {
+function needsOf(layers: readonly PeeledLayer[]): SignerId[] {
   const signed = layers.filter((layer): layer is CheckedSignature => layer.kind === 'signed');
   return signed.flatMap((layer) =>
     layer.signers.filter((one) => one.reasons.includes('signer-unknown')).map((one) => copyOfId(one.id)),

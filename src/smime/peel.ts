@@ -1,8 +1,10 @@
-import type { Plaintext } from '../base/bytes.ts';
-import { Fault } from '../base/errors.ts';
+import { Plaintext } from '../base/bytes.ts';
+import { Fault, isFault } from '../base/errors.ts';
 import { openAuthEnveloped } from '../cms/auth-enveloped-data.ts';
-import { type ContentKind, parseContentInfo } from '../cms/content-info.ts';
-import { type DecryptionKey, openEnveloped } from '../cms/enveloped-data.ts';
+import { openCompressed } from '../cms/compressed-data.ts';
+import { type ContentKind, contentOid, parseContentInfo } from '../cms/content-info.ts';
+import { type DecryptionKey, type OpenResult, openEnveloped } from '../cms/enveloped-data.ts';
+import { cmsFault } from '../cms/faults.ts';
 import { type CmsLimits, cmsLimits } from '../cms/limits.ts';
 import { parseSignedData, type SignedData } from '../cms/signed-data.ts';
 import { type SignerReport, verifySigner } from '../cms/verify.ts';
@@ -12,7 +14,7 @@ import type { Ber } from '../pki/ber.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { Reason } from '../pki/reasons.ts';
 import { classify } from './classify.ts';
-import type { EncryptedLayer } from './layers.ts';
+import type { CompressedLayer, EncryptedLayer } from './layers.ts';
 import { openLimits } from './limits.ts';
 
 export interface PeelRequest {
@@ -30,24 +32,34 @@ export interface CheckedSignature {
   readonly form: 'detached' | 'opaque';
   readonly signers: readonly SignerReport[];
   readonly bag: readonly Certificate[];
+  /** Revocation lists and OCSP responses that came with it: anybody's word, as the bag is. */
+  readonly crls: readonly Buffer[];
+  readonly ocsp: readonly Buffer[];
   readonly reasons: readonly Reason[];
 }
 
+export type PeeledLayer = EncryptedLayer | CompressedLayer | CheckedSignature;
+
 export interface Peeled {
-  readonly layers: readonly (EncryptedLayer | CheckedSignature)[];
+  readonly layers: readonly PeeledLayer[];
   /** Why peeling stopped before the content, or null. */
   readonly failure: { readonly verdict: 'unopened' | 'malformed'; readonly reason: Reason } | null;
   /** The entity inside the innermost encryption; the message itself if it is not encrypted. */
   readonly entity: Entity;
-  /** The content below the last layer. */
+  /** The content below the last layer: the cryptographic payload of RFC 9788. */
   readonly payload: Entity;
-  /** What decryption made; `entity` and `payload` point into the last of them. */
+  /** What decryption made, outermost first; `entity` points into the last of them. */
   readonly plaintexts: readonly Plaintext[];
+  /** What decompression made; `payload` may point into the last of them. Plaintext too, if there was encryption around it. */
+  readonly inflated: readonly Plaintext[];
 }
 
+/** One layer removed. `content` null: there is nothing to read below it. */
 type Step =
   | { readonly layer: EncryptedLayer; readonly plaintext: Plaintext | null; readonly operations: number }
-  | { readonly layer: CheckedSignature; readonly content: Entity | null };
+  | { readonly layer: CompressedLayer; readonly inflated: Plaintext | null }
+  /** `copied`: octets that the content takes beside what it came in. */
+  | { readonly layer: CheckedSignature; readonly content: Entity | null; readonly copied: number };
 
 /**
  * Removes the layers of a message from outside in, verifying each signature over the bytes as received
@@ -55,13 +67,21 @@ type Step =
  * structure cannot be read is `malformed`. Throws nothing on hostile input.
  */
 export function peel(message: Entity, request: PeelRequest): Peeled {
-  const layers: (EncryptedLayer | CheckedSignature)[] = [];
+  const layers: PeeledLayer[] = [];
   const plaintexts: Plaintext[] = [];
+  const inflated: Plaintext[] = [];
   let entity = message;
   let payload = message;
   /** What is left to the layers further in (RULES 7). */
   let limits: CmsLimits = { ...cmsLimits, ...openLimits, openedSize: request.openedSize };
-  const stopped = (failure: Peeled['failure']): Peeled => ({ layers, failure, entity, payload, plaintexts });
+  const stopped = (failure: Peeled['failure']): Peeled => ({
+    layers,
+    failure,
+    entity,
+    payload,
+    plaintexts,
+    inflated,
+  });
   try {
     for (;;) {
       const step = peelOne(payload, request, limits);
@@ -72,17 +92,24 @@ export function peel(message: Entity, request: PeelRequest): Peeled {
         if (step.plaintext === null)
           return stopped({ verdict: 'unopened', reason: step.layer.reason ?? 'decrypt-failed' });
         plaintexts.push(step.plaintext);
-        const openedSize = limits.openedSize - step.plaintext.length;
         limits = {
           ...limits,
-          openedSize,
+          openedSize: limits.openedSize - step.plaintext.length,
           privateKeyOperations: limits.privateKeyOperations - step.operations,
         };
         entity = parseEntity(step.plaintext.expose());
         payload = entity;
+      } else if ('inflated' in step) {
+        if (step.inflated === null)
+          return stopped({ verdict: 'unopened', reason: step.layer.reason ?? 'unsupported' });
+        inflated.push(step.inflated);
+        limits = { ...limits, openedSize: limits.openedSize - step.inflated.length };
+        // `entity` stays: what goes on to the members is compressed as its author made it, and as it was signed.
+        payload = parseEntity(step.inflated.expose());
       } else {
         if (step.content === null) return stopped(null);
-        limits = { ...limits, signers: limits.signers - step.layer.signers.length };
+        const signers = limits.signers - step.layer.signers.length;
+        limits = { ...limits, signers, openedSize: limits.openedSize - step.copied };
         payload = step.content;
       }
     }
@@ -100,7 +127,7 @@ function peelOne(entity: Entity, request: PeelRequest, limits: CmsLimits): Step 
   if (wrapping.kind === 'detached') {
     const info = parseContentInfo(decodedBody(wrapping.signature));
     const layer = checkDetached(info.kind, info.content, entityBytes(wrapping.content), request, limits);
-    return { layer, content: wrapping.content };
+    return { layer, content: wrapping.content, copied: 0 };
   }
   const info = parseContentInfo(decodedBody(entity));
   if (info.kind === 'signed-data') return peelOpaque(info.content, request, limits);
@@ -108,24 +135,50 @@ function peelOne(entity: Entity, request: PeelRequest, limits: CmsLimits): Step 
     return peelEncrypted('enveloped', openEnveloped(info.content, request.keys, limits));
   if (info.kind === 'auth-enveloped-data')
     return peelEncrypted('auth-enveloped', openAuthEnveloped(info.content, request.keys, limits));
-  return null; // compressed, digested and other types are content here
+  if (info.kind === 'compressed-data') return peelCompressed(info.content, limits);
+  return null; // digested, encrypted with a shared key, and other types are content here
 }
 
-function peelEncrypted(form: EncryptedLayer['form'], result: ReturnType<typeof openEnveloped>): Step {
-  const layer = { kind: 'encrypted', form, cipher: result.cipher } as const;
-  if (result.opened) {
-    const { keyTransport, keySha256, operations } = result;
+function peelEncrypted(form: EncryptedLayer['form'], result: OpenResult): Step {
+  const { cipher, recipients } = result;
+  const layer = { kind: 'encrypted', form, cipher, recipients } as const;
+  const isMail = result.opened && result.contentType === contentOid.data;
+  if (isMail) {
+    const { keyTransport: management, kdf, wrap, keySha256, operations } = result;
+    const isRsa = management.startsWith('rsa');
+    const keyTransport = isRsa ? management : null;
+    const keyAgreement = isRsa ? null : management;
     return {
-      layer: { ...layer, keyTransport, keySha256, opened: true, reason: null },
+      layer: { ...layer, keyTransport, keyAgreement, kdf, wrap, keySha256, opened: true, reason: null },
       plaintext: result.content,
       operations,
     };
   }
+  // RFC 8551 2.4.1: what calls itself something else is no MIME entity, and must not be read as one.
+  if (result.opened) result.content.wipe();
+  const reason = result.opened ? 'unsupported' : result.reason;
+  const unknown = { keyTransport: null, keyAgreement: null, kdf: null, wrap: null, keySha256: null };
   return {
-    layer: { ...layer, keyTransport: null, keySha256: null, opened: false, reason: result.reason },
+    layer: { ...layer, ...unknown, opened: false, reason },
     plaintext: null,
     operations: 0,
   };
+}
+
+/** RFC 3274; RFC 8551 3.6: compression may stand inside or around the other layers. */
+function peelCompressed(content: Ber, limits: CmsLimits): Step {
+  const layer = { kind: 'compressed' } as const;
+  try {
+    const { algorithm, contentType, content: bytes } = openCompressed(content, limits);
+    if (contentType !== contentOid.data) {
+      bytes.fill(0);
+      throw cmsFault('cms-unsupported', { what: `compressed content of the type ${contentType}` });
+    }
+    return { layer: { ...layer, algorithm, opened: true, reason: null }, inflated: new Plaintext(bytes) };
+  } catch (error) {
+    if (!isFault(error, 'cms-unsupported')) throw error;
+    return { layer: { ...layer, algorithm: null, opened: false, reason: 'unsupported' }, inflated: null };
+  }
 }
 
 function checkDetached(
@@ -135,30 +188,31 @@ function checkDetached(
   request: PeelRequest,
   limits: CmsLimits,
 ): CheckedSignature {
-  if (kind !== 'signed-data')
-    return { kind: 'signed', form: 'detached', signers: [], bag: [], reasons: ['malformed'] };
+  const nobody = { kind: 'signed', form: 'detached', signers: [], bag: [], crls: [], ocsp: [] } as const;
+  if (kind !== 'signed-data') return { ...nobody, reasons: ['malformed'] };
   const data = parseSignedData(content, limits);
   // An eContent beside a detached part could be what was signed while another text is shown: refused whole.
   if (data.content !== null)
-    return {
-      kind: 'signed',
-      form: 'detached',
-      signers: [],
-      bag: data.certificates,
-      reasons: ['content-beside-detached'],
-    };
+    return { ...nobody, bag: data.certificates, reasons: ['content-beside-detached'] };
   return checkSigners('detached', data, [covered], request);
 }
 
 function peelOpaque(content: Ber, request: PeelRequest, limits: CmsLimits): Step {
   const data = parseSignedData(content, limits);
-  // RFC 8551 3.8: certs-only carries certificates and signs nothing.
-  if (data.content === null) return { layer: checkSigners('opaque', data, [], request), content: null };
+  if (data.content === null) {
+    const layer = checkSigners('opaque', data, [], request);
+    // RFC 8551 3.8: certs-only carries certificates and signs nothing. A signature whose content is missing proves nothing.
+    const reasons: readonly Reason[] = data.signers.length > 0 ? ['malformed'] : layer.reasons;
+    return { layer: { ...layer, reasons }, content: null, copied: 0 };
+  }
   const size = data.content.reduce((sum, segment) => sum + segment.length, 0);
   if (size > limits.openedSize)
     throw new Fault('mime-budget', 'the signed content is too large to open', { size });
-  const joined = data.content.length === 1 ? (data.content[0] as Buffer) : Buffer.concat(data.content);
-  return { layer: checkSigners('opaque', data, data.content, request), content: parseEntity(joined) };
+  const [whole] = data.content;
+  const isWhole = data.content.length === 1 && whole !== undefined;
+  const joined = isWhole ? whole : Buffer.concat(data.content);
+  const layer = checkSigners('opaque', data, data.content, request);
+  return { layer, content: parseEntity(joined), copied: isWhole ? 0 : size };
 }
 
 function checkSigners(
@@ -170,11 +224,12 @@ function checkSigners(
   const signers = data.signers.map((signer) =>
     verifySigner(data, signer, covered, request.known, request.floor),
   );
-  return {
-    kind: 'signed',
-    form,
-    signers,
-    bag: data.certificates,
-    reasons: signers.length ? [] : ['no-signers'],
-  };
+  const { certificates: bag, crls, ocsp } = data;
+  return { kind: 'signed', form, signers, bag, crls, ocsp, reasons: layerReasons(data) };
+}
+
+function layerReasons(data: SignedData): Reason[] {
+  if (data.signers.length === 0) return ['no-signers'];
+  // RFC 8551 2.4.2: mail is id-data. What was signed as something else (a time stamp, a program) was not signed as mail.
+  return data.contentType === contentOid.data ? [] : ['content-type-mismatch'];
 }

@@ -20,6 +20,8 @@ export interface Judgement {
   readonly author: string | null;
   /** The signer that decides: the trusted one whose certificate names From. */
   readonly signer: JudgedSigner | null;
+  /** The intact signers whose certificate names From: what is missing for their trust is worth looking for. */
+  readonly speaking: readonly JudgedSigner[];
   readonly reasons: readonly Reason[];
 }
 
@@ -33,29 +35,39 @@ export function judgeClaim(
   claim: Claim,
   pins: readonly Pin[],
 ): Judgement {
-  const none = { author: null, signer: null };
-  if (signers === null) return { ...none, verdict: 'unsigned', reasons: [] };
-  if (layerReasons.includes('content-beside-detached') || layerReasons.includes('malformed'))
-    return { ...none, verdict: 'invalid', reasons: layerReasons };
-  if (signers.length === 0) return { ...none, verdict: 'unsigned', reasons: ['no-signers'] };
-
-  const intact = signers.filter((signer) => signer.verdict.intact);
-  const broken = signers.filter((signer) => !signer.verdict.intact && !isUnjudged(signer, intact));
-  const reasons = [...new Set(signers.flatMap((signer) => signer.verdict.reasons))];
+  const none = { author: null, signer: null, speaking: [] };
+  const isBroken = layerReasons.some((reason) => reason !== 'no-signers');
+  if (isBroken) return { ...none, verdict: 'invalid', reasons: layerReasons };
+  const all = signers ?? [];
+  const intact = all.filter((signer) => signer.verdict.intact);
+  const broken = all.filter((signer) => !signer.verdict.intact && !isUnjudged(signer, intact));
+  const reasons = [...new Set(all.flatMap((signer) => signer.verdict.reasons))];
   // One bad signature makes the message not signed, whatever the others say (RFC 5652 5: each signer speaks).
   if (broken.some((signer) => !isUnknown(signer))) return { ...none, verdict: 'invalid', reasons };
+  // RFC 9788 4.4: what a reader of the outer header sees is not what was written, signed or not.
+  if (claim.protectedFrom && claim.protectedFrom.address !== claim.from)
+    return { ...none, verdict: 'mismatch', reasons: [...reasons, 'header-mismatch'] };
+  if (all.length === 0)
+    return { ...none, verdict: 'unsigned', reasons: signers === null ? [] : ['no-signers'] };
+  if (claim.from === null) return { ...none, verdict: 'mismatch', reasons: [...reasons, 'two-from'] };
   if (intact.length === 0 || broken.length > 0)
     return { ...none, verdict: 'untrusted', reasons: reasons.length ? reasons : ['signer-unknown'] };
 
-  if (claim.from === null) return { ...none, verdict: 'mismatch', reasons: [...reasons, 'two-from'] };
-  if (claim.protectedFrom && claim.protectedFrom.address !== claim.from)
-    return { ...none, verdict: 'mismatch', reasons: [...reasons, 'header-mismatch'] };
-  const speaking = intact.filter((signer) => speaksFor(signer, claim.from as string, pins));
+  const { from } = claim;
+  const speaking = intact.filter((signer) => speaksFor(signer, from, pins));
   if (speaking.length === 0)
     return { ...none, verdict: 'mismatch', reasons: [...reasons, mismatchOf(intact, claim)] };
   const signer = speaking.find((one) => one.verdict.trusted);
-  if (!signer) return { ...none, verdict: 'untrusted', reasons: reasons.length ? reasons : ['no-path'] };
-  return { verdict: 'signed', author: claim.from, signer, reasons: [] };
+  if (!signer)
+    return { ...none, verdict: 'untrusted', speaking, reasons: reasons.length ? reasons : ['no-path'] };
+  return { verdict: 'signed', author: from, signer, speaking, reasons: [] };
+}
+
+/** Whether a signature covers what is below the layer, whoever made it and whatever that is worth. */
+export function isIntact(signers: readonly JudgedSigner[], layerReasons: readonly Reason[]): boolean {
+  const intact = signers.filter((signer) => signer.verdict.intact);
+  const broken = signers.some((signer) => !signer.verdict.intact && !isUnknown(signer));
+  return intact.length > 0 && !broken && layerReasons.length === 0;
 }
 
 function speaksFor(signer: JudgedSigner, from: string, pins: readonly Pin[]): boolean {

@@ -9,6 +9,7 @@ import type { Addressed, Answers, Job, OpenAnswer, Question, Reply, SealRecipien
 import { openMessage } from './open.ts';
 import { type Sealing, startSealing } from './seal.ts';
 import { signEntity } from './sign.ts';
+import { wrapEntity } from './wrap.ts';
 
 /** Public keys kept ready, by SHA-256 of the certificate; ten thousand take 11 MB. */
 const cachedKeys = 20_000;
@@ -25,7 +26,8 @@ function serve(port: NonNullable<typeof parentPort>): void {
     let moved: ArrayBuffer[] = [];
     try {
       const answer = perform(job, sealings, keys);
-      if (job.kind === 'open') moved = movable(answer as OpenAnswer);
+      if (job.kind === 'open') moved = movable((answer as OpenAnswer).entity);
+      if (job.kind === 'sign') moved = movable(answer as Uint8Array);
       reply = { id, answer };
     } catch (error) {
       const code = error instanceof Fault ? error.code : 'worker-failed';
@@ -64,18 +66,33 @@ function perform(
       sealings.get(job.session)?.dispose();
       sealings.delete(job.session);
       return null;
-    case 'sign': {
-      const { key, certificate, chain } = job.signer;
-      const signer = { key, certificate: parse(certificate), chain: chain.map(parse) };
-      // RFC 8551 2.5.2: what authors' programs may encrypt to the list with.
-      const capabilities = formatCapabilities(ownCapabilities);
-      return signEntity(Buffer.from(job.entity), signer, {
-        at: job.at,
-        boundary: job.boundary,
-        capabilities,
-      });
-    }
+    case 'sign':
+      return signed(job);
   }
+}
+
+/** Wrapped if that is asked for, then signed; the entity may be plaintext, so what came is overwritten (RULES 21). */
+function signed(job: Job & { kind: 'sign' }): Uint8Array {
+  const { key, certificate, chain, encryption } = job.signer;
+  const signer = {
+    key,
+    certificate: parse(certificate),
+    chain: chain.map(parse),
+    ...(encryption ? { encryption: parse(encryption) } : {}),
+  };
+  // RFC 8551 2.5.2: what authors' programs may encrypt to the list with.
+  const { keyType } = signer.encryption ?? signer.certificate;
+  const { at, boundary, wrapper } = job;
+  const bytes = Buffer.from(job.entity.buffer, job.entity.byteOffset, job.entity.length);
+  const entity = wrapper ? wrapEntity(bytes, wrapper, `${boundary}_mixed`) : bytes;
+  const made = signEntity(entity, signer, {
+    at,
+    boundary,
+    capabilities: formatCapabilities(ownCapabilities(keyType)),
+  });
+  const answer = new Uint8Array(made);
+  for (const one of [bytes, entity, made]) one.fill(0);
+  return answer;
 }
 
 /** Buffers arrive as plain Uint8Arrays. */
@@ -128,9 +145,9 @@ function keyOf(recipient: SealRecipient, keys: Map<string, KeyObject>): KeyObjec
   return key;
 }
 
-/** The opened entity is moved, not copied: its buffer is its own, made by decryption (RULES 21). */
-function movable(answer: OpenAnswer): ArrayBuffer[] {
-  const buffer = answer.entity?.buffer;
+/** Content is moved, not copied: its buffer is its own (RULES 21). */
+function movable(content: Uint8Array | null): ArrayBuffer[] {
+  const buffer = content?.buffer;
   return buffer instanceof ArrayBuffer ? [buffer] : [];
 }
 

@@ -5,6 +5,7 @@ import type { ContentCipher } from '../pki/algorithms.ts';
 import type { Addressed, Answers, Job, OpenAnswer, Reply, SealRecipient, SignerData } from './jobs.ts';
 import { copyOfId, type OpenReport, type OpenRequest } from './open.ts';
 import { type Phase, sealedElsewhere } from './seal.ts';
+import type { Wrapper } from './wrap.ts';
 
 export const workerFault = faultsOf({
   'worker-died': (d: { job: string; cause: string }) =>
@@ -24,11 +25,21 @@ export interface SealSession {
   end(): Promise<void>;
 }
 
+export interface SignOptions {
+  readonly boundary: string;
+  /** The signing time, ms. */
+  readonly at: number;
+  readonly wrapper?: Wrapper;
+}
+
 /** The crypto workers as the flow sees them. Every promise rejects with a Fault only. */
 export interface CryptoWorkers {
   open(request: OpenRequest): Promise<OpenReport>;
   seal(entity: Plaintext, cipher: ContentCipher): Promise<SealSession>;
-  sign(entity: Buffer, signer: SignerData, d: { boundary: string; at: number }): Promise<Buffer>;
+  /** The list's signature around mail of its own or a post in clear. */
+  sign(entity: Uint8Array, signer: SignerData, d: SignOptions): Promise<Buffer>;
+  /** The same around what came encrypted. Throws, and signs nothing, if it was wiped. */
+  signPlaintext(entity: Plaintext, signer: SignerData, d: SignOptions): Promise<Plaintext>;
   close(): Promise<void>;
 }
 
@@ -129,6 +140,12 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
   const leastBusy = (): Lane => lanes.reduce((best, lane) => (load(lane) < load(best) ? lane : best));
   const load = (lane: Lane): number => lane.own.length + (lane.current ? 1 : 0);
 
+  const signed = (entity: Uint8Array, signer: SignerData, { boundary, at, wrapper }: SignOptions) =>
+    ask(
+      { kind: 'sign', entity: new Uint8Array(entity), signer, boundary, at, wrapper: wrapper ?? null },
+      null,
+    );
+
   return {
     async open(request) {
       const answer = await ask({ kind: 'open', request }, null);
@@ -157,8 +174,12 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
         },
       };
     },
-    async sign(entity, signer, { boundary, at }) {
-      return Buffer.from(await ask({ kind: 'sign', entity, signer, boundary, at }, null));
+    async sign(entity, signer, d) {
+      const made = await signed(entity, signer, d);
+      return Buffer.from(made.buffer, made.byteOffset, made.length);
+    },
+    async signPlaintext(entity, signer, d) {
+      return new Plaintext(await signed(entity.expose(), signer, d));
     },
     async close() {
       closed = true;
@@ -171,9 +192,10 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
   };
 }
 
-/** The copy of an entity to seal is moved, not copied once more: the worker overwrites it (RULES 21). */
+/** The copy of an entity to seal or sign is moved, not copied once more: the worker overwrites it (RULES 21). */
 function movable(job: Job): ArrayBuffer[] {
-  return job.kind === 'seal' && job.entity.buffer instanceof ArrayBuffer ? [job.entity.buffer] : [];
+  const moves = job.kind === 'seal' || job.kind === 'sign';
+  return moves && job.entity.buffer instanceof ArrayBuffer ? [job.entity.buffer] : [];
 }
 
 /** Buffers arrive as plain Uint8Arrays. */

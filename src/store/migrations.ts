@@ -97,6 +97,13 @@ const steps: readonly string[] = [
     spki_sha256 TEXT PRIMARY KEY NOT NULL, signing_time INTEGER NOT NULL, der BLOB NOT NULL
   ) STRICT, WITHOUT ROWID;
 
+  -- What was fetched, or came with mail, about revocation; each row the newest of its key.
+  CREATE TABLE revocation (
+    key TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL, issuer TEXT NOT NULL, this_update INTEGER NOT NULL,
+    next_update INTEGER, source TEXT NOT NULL, url TEXT, stored_at INTEGER NOT NULL, der BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX revocation_by_kind ON revocation (kind, stored_at);
+
   CREATE TABLE signatures (
     signature_sha256 TEXT NOT NULL, list_id INTEGER NOT NULL REFERENCES lists ON DELETE CASCADE,
     kind TEXT NOT NULL, seen_at INTEGER NOT NULL, message_id TEXT NOT NULL,

@@ -96,6 +96,7 @@ export interface Schema {
   certificates: CertificatesTable;
   bindings: BindingsTable;
   capabilities: { spkiSha256: string; signingTime: number; der: Buffer };
+  revocation: RevocationTable;
   signatures: {
     signatureSha256: string;
     listId: number;
@@ -228,7 +229,24 @@ export interface BindingsTable {
   signingTime: number | null;
 }
 
+export interface RevocationTable {
+  /** What it speaks of: of all that says the same, only the newest is kept. */
+  key: string;
+  kind: 'crl' | 'ocsp';
+  /** Who made it, as a name for people. */
+  issuer: string;
+  thisUpdate: number;
+  nextUpdate: number | null;
+  source: 'message' | 'fetched';
+  /** Where it was fetched from, and is fetched again. */
+  url: string | null;
+  storedAt: number;
+  der: Buffer;
+}
+
 /** One delivery as stored. */
 export type DeliveryRow = Readonly<Selectable<DeliveriesTable>>;
 /** One binding of a certificate to an address as stored. */
 export type BindingRow = Readonly<Selectable<BindingsTable>>;
+/** One CRL or OCSP answer as stored. */
+export type RevocationRow = Readonly<Selectable<RevocationTable>>;

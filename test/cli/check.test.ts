@@ -116,6 +116,11 @@ describe('check', () => {
       /nix\.pem cannot be read \(ENOENT\)/,
     ],
     [
+      'no file of revocation lists',
+      (root) => root.file('etc/reseal.yaml', 'trust.crlfile: nix.crl\n'),
+      /trust: the revocation lists in .*nix\.crl cannot be read \(ENOENT\)/,
+    ],
+    [
       'no relay',
       (root) => root.file('etc/reseal.yaml', 'relay.port: 1\n'),
       /relay 127\.0\.0\.1:1: no connection \(ECONNREFUSED\)/,

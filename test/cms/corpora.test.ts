@@ -69,7 +69,8 @@ describe.skipIf(!present('rfc4134'))('RFC 4134', () => {
 
   it('4.11 only carries certificates', () => {
     const data = parseSignedData(parseContentInfo(read('4.11.bin')).content);
-    expect(data).toMatchObject({ signers: [], content: null, badCertificates: 0, crls: 1 });
+    expect(data).toMatchObject({ signers: [], content: null, badCertificates: 0, ocsp: [] });
+    expect(data.crls).toHaveLength(1);
     expect(data.certificates.map((c) => c.subject)).toEqual(['CN=CarlDSS', 'CN=AliceDSS']);
   });
 

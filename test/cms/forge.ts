@@ -40,6 +40,12 @@ export interface Forgery {
   /** DER of the signature algorithm; default rsaEncryption. */
   readonly algorithm?: Buffer;
   readonly signature?: Buffer;
+  /** DER of the digest algorithm; default SHA-256. */
+  readonly digest?: Buffer;
+  /** How the signer is named; default by issuer and serial number. */
+  readonly id?: Buffer;
+  /** RevocationInfoChoices. */
+  readonly revocations?: readonly Buffer[];
   /** How often the SignerInfo is repeated. */
   readonly repeat?: number;
 }
@@ -51,8 +57,8 @@ export function forgeSignedData(f: Forgery): Buffer {
   const signature = f.signature ?? sign('sha256', covered, f.signer.key);
   const signer = w.derSequence(
     w.derInteger(1),
-    nameOf(certificate),
-    derDigest('sha256'),
+    f.id ?? nameOf(certificate),
+    f.digest ?? derDigest('sha256'),
     ...(f.attributes ? [w.derContext(0, ...f.attributes)] : []),
     f.algorithm ?? derRsaEncryption(),
     w.derOctets(signature),
@@ -62,6 +68,7 @@ export function forgeSignedData(f: Forgery): Buffer {
     w.derSetOf(derDigest('sha256')),
     w.derSequence(w.derOid(f.eContentType ?? oid.data), w.derContext(0, w.derOctets(f.content))),
     w.derContext(0, ...(f.certificates ?? [f.signer.certDer])),
+    ...(f.revocations ? [w.derContext(1, ...f.revocations)] : []),
     w.der(0x31, ...Array.from({ length: f.repeat ?? 1 }, () => signer)),
   );
   return contentInfo(oid.signedData, data);

@@ -68,7 +68,7 @@ describe.each(clients)('%s', (program, make) => {
         chain: [],
         at: Date.now(),
       };
-      const der = signDetached(text, { ...signer, capabilities: formatCapabilities(ownCapabilities) });
+      const der = signDetached(text, { ...signer, capabilities: formatCapabilities(ownCapabilities('rsa')) });
       expect(await client.verify(der, text)).toMatchObject({ intact: true, trusted: true });
     });
 

@@ -1,10 +1,12 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { type AgreementName, agreementOid } from '../../src/cms/agreements.ts';
 import { openAuthEnveloped } from '../../src/cms/auth-enveloped-data.ts';
 import { parseContentInfo } from '../../src/cms/content-info.ts';
 import { encryptContent, type KeyTransport, recipientOf } from '../../src/cms/encrypt.ts';
 import { openEnveloped } from '../../src/cms/enveloped-data.ts';
 import type { ContentCipher } from '../../src/pki/algorithms.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
+import { derOid } from '../../src/pki/der.ts';
 import { hasProgram, needs } from '../kit/needs.ts';
 import { cmsDecrypt } from '../kit/openssl.ts';
 import { type Identity, type KeyKind, makeCa, type TestCa } from '../kit/pki.ts';
@@ -64,6 +66,8 @@ const transports: [KeyKind, KeyTransport][] = [
   ['p384', 'ecdh'],
   ['p521', 'ecdh'],
   ['brainpool256', 'ecdh'],
+  ['p256', 'ecdh-sha512kdf'],
+  ['p384', 'ecdh-cofactor-sha256kdf'],
 ];
 
 describe.skipIf(!needs('openssl', hasProgram('openssl')))('what we encrypt, opened by OpenSSL', () => {
@@ -96,6 +100,18 @@ describe('one ciphertext for many', () => {
     }
   });
 
+  it.each<[KeyKind, AgreementName]>([
+    ['p256', 'ecdh-sha512kdf'],
+    ['p521', 'ecdh-sha256kdf'],
+    ['brainpool256', 'ecdh-cofactor-sha384kdf'],
+    ['x25519', 'ecdh-sha256kdf'],
+    ['x25519', 'ecdh-hkdf-sha512'],
+  ])('for a %s key by %s', (key, transport) => {
+    const der = seal(entity, 'aes-256-gcm', person(key), transport);
+    expect(open(der, person(key))).toEqual(entity);
+    expect(der.includes(derOid(agreementOid(transport)))).toBe(true);
+  });
+
   it('shares the tail and nothing else between members, and nothing at all between entities', () => {
     const [first, second] = [encryptContent(entity, 'aes-256-cbc'), encryptContent(entity, 'aes-256-cbc')];
     expect(first.tail.equals(second.tail)).toBe(false);
@@ -120,6 +136,9 @@ describe('one ciphertext for many', () => {
     ['ed25519', 'ecdh'],
     ['p256', 'rsa'],
     ['rsa', 'ecdh'],
+    ['rsa', 'ecdh-sha256kdf'],
+    ['p256', 'ecdh-hkdf-sha256'],
+    ['x25519', 'ecdh-cofactor-sha256kdf'],
     ['rsa1024', 'rsa-oaep-sha512'],
   ])('refuses a %s key for %s', (key, transport) => {
     const encrypted = encryptContent(entity, 'aes-256-cbc');

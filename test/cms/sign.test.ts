@@ -1,12 +1,13 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { formatCapabilities, ownCapabilities, parseCapabilities } from '../../src/cms/capabilities.ts';
 import { parseContentInfo } from '../../src/cms/content-info.ts';
-import { certsOnly, signatureDigest, signDetached } from '../../src/cms/sign.ts';
+import { certsOnly, signatureDigest, signDetached, signOpaque } from '../../src/cms/sign.ts';
 import { parseSignedData, type SignerInfo } from '../../src/cms/signed-data.ts';
 import { verifySigner } from '../../src/cms/verify.ts';
 import { defaultFloor, derAlgorithm, keyOid } from '../../src/pki/algorithms.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import * as w from '../../src/pki/der.ts';
+import { runProgram, saidBy, withFiles } from '../kit/client.ts';
 import { hasProgram, needs } from '../kit/needs.ts';
 import { cmsVerify } from '../kit/openssl.ts';
 import { type Identity, type KeyKind, makeCa, type TestCa } from '../kit/pki.ts';
@@ -39,12 +40,12 @@ const parse = (der: Buffer) => parseSignedData(parseContentInfo(der).content);
 
 describe('a signature of ours', () => {
   it.each(kinds)('by a %s key is intact, DER, and carries the chain without the root', (kind) => {
-    const der = sign(kind, { capabilities: formatCapabilities(ownCapabilities) });
+    const der = sign(kind, { capabilities: formatCapabilities(ownCapabilities('rsa')) });
     const data = parse(der);
     const report = verifySigner(data, data.signers[0] as SignerInfo, [entity], [], defaultFloor);
     expect(report).toMatchObject({ intact: true, weak: false, reasons: [], signingTime: at });
     expect(report.digest).toBe(signatureDigest((people.get(kind) as Identity).key));
-    expect(parseCapabilities(report.capabilities as Buffer)).toEqual(ownCapabilities);
+    expect(parseCapabilities(report.capabilities as Buffer)).toEqual(ownCapabilities('rsa'));
     expect(data.content).toBeNull();
     expect(data.certificates.map((c) => c.subject).sort()).toEqual([
       `CN=Owner of ${kind}`,
@@ -65,11 +66,47 @@ describe('a signature of ours', () => {
   it.skipIf(!needs('openssl', hasProgram('openssl'))).each(kinds.filter((kind) => kind !== 'ed25519'))(
     'by a %s key is trusted by OpenSSL',
     async (kind) => {
-      const der = sign(kind, { capabilities: formatCapabilities(ownCapabilities) });
+      const der = sign(kind, { capabilities: formatCapabilities(ownCapabilities('rsa')) });
       expect(await cmsVerify(ca, der, entity)).toMatchObject({ intact: true, trusted: true });
       expect(await cmsVerify(ca, der, Buffer.from('other'))).toMatchObject({ intact: false });
     },
   );
+
+  it.skipIf(!needs('openssl', hasProgram('openssl')))(
+    'binds the certificate for OpenSSL too (CAdES, RFC 5035)',
+    async () => {
+      const der = sign('p384', { capabilities: formatCapabilities(ownCapabilities('ec')) });
+      const said = await withFiles({ der, entity }, async (paths) => {
+        const args = ['cms', '-verify', '-cades', '-binary', '-inform', 'DER', '-in', paths.der];
+        return runProgram('openssl', [
+          ...args,
+          '-content',
+          paths.entity,
+          '-CAfile',
+          ca.certPath,
+          '-purpose',
+          'any',
+        ]);
+      });
+      expect(saidBy(said)).toContain('CAdES Verification successful');
+    },
+  );
+
+  it('opaque carries the content inside, octet by octet', async () => {
+    const identity = people.get('rsa') as Identity;
+    const content = Buffer.from('lines\nas they\rare\r\n');
+    const signing = {
+      key: identity.key,
+      certificate: certificate(identity),
+      chain: [certificate(middle)],
+      at,
+    };
+    const der = signOpaque(content, signing);
+    expect(await cmsVerify(ca, der, null)).toMatchObject({ intact: true, trusted: true, content });
+    const data = parse(der);
+    const report = verifySigner(data, data.signers[0] as SignerInfo, [content], [], defaultFloor);
+    expect(report).toMatchObject({ intact: true, reasons: [] });
+  });
 
   it('names the certificate to encrypt to and carries it (RFC 8551 2.5.3)', async () => {
     const encryption = certificate(
@@ -111,7 +148,35 @@ describe('SMIMECapabilities', () => {
     expect(parseCapabilities(der)).toEqual({
       ciphers: ['aes-128-cbc', 'aes-256-gcm', 'des-ede3-cbc'],
       oaep: [],
+      agreements: [],
     });
+  });
+
+  it('reads key agreements with their key wrap (RFC 5753 7.1.4), and writes them so', () => {
+    const sha256kdf = '1.3.132.1.11.1';
+    const hkdf = '1.2.840.113549.1.9.16.3.19';
+    const aes256wrap = derAlgorithm('2.16.840.1.101.3.4.1.45');
+    const der = w.derSequence(
+      derAlgorithm(sha256kdf, aes256wrap),
+      // SHA-1, and a wrap that nobody knows.
+      derAlgorithm('1.3.133.16.840.63.0.2', aes256wrap),
+      derAlgorithm(sha256kdf, derAlgorithm('1.2.3.4')),
+      derAlgorithm(hkdf),
+    );
+    const read = parseCapabilities(der);
+    expect(read.agreements).toEqual([
+      { scheme: 'ecdh-sha256kdf', wrap: 'id-aes256-wrap' },
+      { scheme: 'ecdh-hkdf-sha256', wrap: null },
+    ]);
+    expect(formatCapabilities(read)).toEqual(
+      w.derSequence(derAlgorithm(sha256kdf, aes256wrap), derAlgorithm(hkdf)),
+    );
+  });
+
+  it.each(['rsa', 'ec', 'x25519'] as const)('of ours for an %s key come back as they are', (keyType) => {
+    const own = ownCapabilities(keyType);
+    expect(parseCapabilities(formatCapabilities(own))).toEqual(own);
+    expect([own.oaep.length > 0, own.agreements.length > 0]).toEqual([keyType === 'rsa', keyType !== 'rsa']);
   });
 
   it('takes OAEP with one hash for both only (RULES 11)', () => {

@@ -4,6 +4,7 @@ import { fileCertificates } from '../../src/flow/harvest.ts';
 import { taggedSubject } from '../../src/mime/subject.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import * as w from '../../src/pki/der.ts';
+import { revocationOff } from '../../src/pki/revocation.ts';
 import { attribute, contentTypeAttribute, digestAttribute, oid } from '../cms/forge.ts';
 import { listWith } from '../flow/parts.ts';
 import { cmsEncrypt, cmsSign } from '../kit/openssl.ts';
@@ -657,6 +658,8 @@ describe('the certificate store', () => {
       inUse: { sign: null, enc: null },
       known: { sign: false, enc: false },
       anchors: { certificates: [parseCertificate(world.ca.certDer)] },
+      intermediates: [],
+      revocation: revocationOff,
       receivedAt: Date.now(),
     });
     expect(filings.find(({ purpose }) => purpose === 'enc')?.certificate.sha256).toBe(sha256);

@@ -3,6 +3,7 @@ import { authorize, type Decision, type PostFacts } from '../../src/flow/authori
 import type { ListContext } from '../../src/flow/list-context.ts';
 import type { Reason } from '../../src/pki/reasons.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';
+import type { ProtectedHeader } from '../../src/smime/header-protection.ts';
 import type { Layer } from '../../src/smime/layers.ts';
 import type { AuthorSignature, OpenReport } from '../../src/smime/open.ts';
 import { day, hour, listWith, report, t0 } from './parts.ts';
@@ -27,6 +28,10 @@ const layer = (cipher: string | null): Layer => ({
   form: 'enveloped',
   cipher,
   keyTransport: 'rsa',
+  keyAgreement: null,
+  kdf: null,
+  wrap: null,
+  recipients: 1,
   opened: true,
   keySha256: 'cd',
   reason: null,
@@ -249,9 +254,20 @@ describe('authorize', () => {
     ],
   ])('%s', (_, facts, expected) => expect(words(decide(facts))).toBe(expected));
 
+  const header: ProtectedHeader = {
+    form: 'cipher',
+    authenticated: true,
+    from: null,
+    hasFrom: false,
+    subject: null,
+    date: null,
+    to: null,
+    recipients: null,
+    hidden: [],
+  };
   const protectedTo = (...recipients: string[]) => ({
     ...signed(),
-    protected: { form: 'cipher', from: null, hasFrom: false, subject: null, recipients } as const,
+    protected: { ...header, recipients },
   });
   it.each<[string, Partial<OpenReport>, string]>([
     ['protected To names the list', protectedTo('team@lists.example'), alice],
@@ -266,9 +282,27 @@ describe('authorize', () => {
       'nothing protected about recipients',
       {
         ...signed(),
-        protected: { form: 'clear', from: null, hasFrom: false, subject: null, recipients: null },
+        protected: { ...header, form: 'clear' },
       },
       alice,
+    ],
+  ])('%s', (_, facts, expected) => expect(words(decide({ report: facts }))).toBe(expected));
+
+  const dated = (authenticated: boolean, date: number | null, time: number | null = null) => ({
+    ...signed(time),
+    protected: { ...header, authenticated, date },
+  });
+  it.each<[string, Partial<OpenReport>, string]>([
+    // RFC 9788 4.8.1: the Date that the signature covers dates it where the signature itself does not.
+    ['a protected Date instead of a signing time', dated(true, t0), alice],
+    ['a protected Date, too old', dated(true, t0 - 3 * day - 1), 'held by accept.max-age: stale'],
+    ['a protected Date to come', dated(true, t0 + 2 * 3_600_000), 'held by accept.max-age: future'],
+    ['a Date that nobody signed', dated(false, t0), 'held by accept.max-age: undated'],
+    ['no protected Date', dated(true, null), 'held by accept.max-age: undated'],
+    [
+      'the signing time is nearer to the signature',
+      dated(true, t0, t0 - 3 * day - 1),
+      'held by accept.max-age: stale',
     ],
   ])('%s', (_, facts, expected) => expect(words(decide({ report: facts }))).toBe(expected));
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { commandOf } from '../../src/flow/command-text.ts';
+import { commandOf, commandSubject } from '../../src/flow/command-text.ts';
 
 const mail = (text: string) =>
   Buffer.from(`From: a@b.example\nContent-Type: text/plain\n\n${text}`.replace(/\n/g, '\r\n'));
@@ -15,6 +15,16 @@ describe('commandOf', () => {
     ['not as a part of a line', 'help me', 'please help\n', null],
     ['nothing', null, '', null],
   ])('%s', async (_, subject, text, expected) => expect(await commandOf(subject, mail(text))).toBe(expected));
+
+  it('reads no copy of a header field as text (RFC 9788 4.8.2)', async () => {
+    const displayed = (type: string) =>
+      Buffer.from(`Content-Type: ${type}\r\n\r\nhelp\r\nSubject: x\r\n\r\nget cert\r\n`);
+    expect(await commandOf(null, displayed('text/plain; hp-legacy-display="1"'))).toBe('get-cert');
+    expect(await commandOf(null, displayed('text/plain'))).toBe('help');
+    const part = 'Content-Type: text/plain; hp-legacy-display="1"\r\n\r\nhelp\r\n\r\nDear all\r\n';
+    const mixed = `Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n${part}--b--\r\n`;
+    expect(await commandOf(null, Buffer.from(mixed))).toBeNull();
+  });
 
   it.each([
     [
@@ -35,5 +45,26 @@ describe('commandOf', () => {
     const started = performance.now();
     expect(await commandOf(null, Buffer.from(text, 'latin1'))).toBeNull();
     expect(performance.now() - started).toBeLessThan(2000);
+  });
+});
+
+describe('commandSubject', () => {
+  const header = {
+    form: 'clear',
+    from: null,
+    hasFrom: false,
+    date: null,
+    to: null,
+    recipients: null,
+    hidden: [],
+  } as const;
+
+  it('is the protected Subject where a signature covers it, else the outer one (RFC 9788 4.8.1)', () => {
+    const subject = (authenticated: boolean, inside: string | null) =>
+      commandSubject({ protected: { ...header, authenticated, subject: inside } }, 'GET CERT');
+    expect(commandSubject({ protected: null }, 'GET CERT')).toBe('GET CERT');
+    expect(subject(true, 'HELP')).toBe('HELP');
+    expect(subject(true, null)).toBeNull();
+    expect(subject(false, 'HELP')).toBe('GET CERT');
   });
 });

@@ -5,6 +5,7 @@ import { fileHarvest, knownFor, mirrorAddress } from '../../src/flow/file-certif
 import { fileCertificates } from '../../src/flow/harvest.ts';
 import type { ListContext } from '../../src/flow/list-context.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
+import { revocationOff } from '../../src/pki/revocation.ts';
 import type { AuthorSignature } from '../../src/smime/open.ts';
 import { bindingsOf, setBindingState } from '../../src/store/bindings.ts';
 import { capabilitiesOf, inUse } from '../../src/store/certificates.ts';
@@ -49,7 +50,8 @@ async function harvest(
   };
   const known = await knownFor(site.database.q, address);
   const anchors = { certificates: [parseCertificate(ca.certDer)] };
-  const filings = fileCertificates(list, { address, signature, ...known, anchors, receivedAt: at });
+  const trust = { anchors, intermediates: [], revocation: revocationOff };
+  const filings = fileCertificates(list, { address, signature, ...known, ...trust, receivedAt: at });
   return site.database.write((tx) =>
     fileHarvest(tx, { list, messageId: 'm1', address, filings, signature, at, expiresAt: at + day }),
   );

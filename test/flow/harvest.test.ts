@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { fileCertificates, type HarvestFacts, type InUse } from '../../src/flow/harvest.ts';
 import { type Certificate, parseCertificate } from '../../src/pki/certificate.ts';
+import { revocationOff } from '../../src/pki/revocation.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';
 import type { AuthorSignature } from '../../src/smime/open.ts';
 import { type Identity, makeCa, type TestCa } from '../kit/pki.ts';
@@ -84,6 +85,8 @@ function file(c: Case): string {
     inUse: { sign, enc },
     known: { sign: c.known ?? sign !== null, enc: c.known ?? enc !== null },
     anchors: { certificates: [parseCertificate(ca.certDer)] },
+    intermediates: [],
+    revocation: revocationOff,
     receivedAt: now,
   };
   const nameOf = (one: Certificate) =>

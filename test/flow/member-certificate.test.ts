@@ -4,11 +4,13 @@ import { certificateRow } from '../../src/flow/file-certificates.ts';
 import { findRecipientsWith, pinsOf } from '../../src/flow/member-certificate.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { validatePath } from '../../src/pki/path.ts';
+import { noEvidence, type RevocationPolicy, revocationOff } from '../../src/pki/revocation.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';
 import { bind } from '../../src/store/bindings.ts';
 import { saveCapabilities, upsertCertificate } from '../../src/store/certificates.ts';
 import type { CertificateSource, JsonObject } from '../../src/store/schema.ts';
 import { type CertificateOptions, type Identity, makeCa, makeSelfSigned, type TestCa } from '../kit/pki.ts';
+import { derOf } from '../kit/revocation.ts';
 import { day, listWith } from './parts.ts';
 import { makeSite } from './site.ts';
 
@@ -19,7 +21,7 @@ beforeAll(async () => {
 
 const now = Date.now();
 
-async function setUp(settings: Partial<ListPolicy> = {}) {
+async function setUp(settings: Partial<ListPolicy> = {}, revocation: RevocationPolicy = revocationOff) {
   const { database } = await makeSite();
   const anchors = { certificates: [parseCertificate(ca.certDer)] };
   const list = listWith(settings);
@@ -33,6 +35,7 @@ async function setUp(settings: Partial<ListPolicy> = {}) {
         at: now,
         purpose: 'encrypt',
         floor: list.floor,
+        revocation,
       }),
     fileProblemOf: (address) => (address.startsWith('rubbish') ? 'the file is rubbish' : null),
   });
@@ -60,17 +63,18 @@ async function setUp(settings: Partial<ListPolicy> = {}) {
       });
     },
     /** `aes-256-cbc rsa`, or why not. */
-    ask: async (address: string, member: JsonObject = {}): Promise<string> => {
-      const found = (await find(list, [{ address, settings: member }])).get(address);
+    ask: async (address: string, member: JsonObject = {}, receivedBits = 0): Promise<string> => {
+      const found = (await find(list, [{ address, settings: member }], receivedBits)).get(address);
       if (!found) return 'nothing';
       return found.usable
-        ? `${found.choice.cipher} ${found.recipient.transport}`
+        ? `${found.choice.cipher} ${found.recipient.transport}${found.choice.weaker ? ' weaker' : ''}`
         : `${found.reason}: ${found.detail}`;
     },
     find: (addresses: readonly string[]) =>
       find(
         list,
         addresses.map((address) => ({ address, settings: {} })),
+        0,
       ),
   };
 }
@@ -113,15 +117,56 @@ describe('a member has', () => {
     }
   });
 
+  it.each<[string, RevocationPolicy['mode'], CertificateSource, string]>([
+    ['revoked', 'soft', 'harvested', 'revoked: the certificate of CN=Bob was revoked'],
+    ['revoked', 'soft', 'pinned', 'revoked: the certificate of CN=Bob was revoked'],
+    ['revoked', 'hard', 'pinned', 'revoked: the certificate of CN=Bob was revoked'],
+    ['unknown', 'soft', 'harvested', 'aes-256-cbc rsa'],
+    [
+      'unknown',
+      'hard',
+      'harvested',
+      'not-checked: no current revocation list was found for the certificate of CN=Bob',
+    ],
+    ['unknown', 'hard', 'pinned', 'aes-256-cbc rsa'],
+  ])('one that is %s, where revocation is %s, %s', async (status, mode, source, expected) => {
+    const bob = await ca.issue({ name: 'Bob', address: 'bob@example.org' });
+    const crls = status === 'revoked' ? [derOf(ca.crl({ revoked: [bob] }))] : [];
+    const { give, ask } = await setUp({}, { mode, evidence: { crls, ocsp: [] } });
+    await give(bob, { source });
+    expect(await ask('bob@example.org')).toBe(expected);
+  });
+
+  it('not-trusted where more is wrong than that nobody knows of a revocation', async () => {
+    const { give, ask } = await setUp({}, { mode: 'hard', evidence: noEvidence });
+    await give(await makeSelfSigned({ name: 'Bob', address: 'bob@example.org' }));
+    expect(await ask('bob@example.org')).toMatch(/^not-trusted: /);
+  });
+
   it('capabilities, pins and a floor below which nothing is sent', async () => {
     const { give, ask } = await setUp({ 'minimum.cipher': 256 });
-    const capabilities = formatCapabilities({ ciphers: ['aes-128-cbc', 'aes-256-gcm'], oaep: ['sha256'] });
+    const capabilities = formatCapabilities({
+      ciphers: ['aes-128-cbc', 'aes-256-gcm'],
+      oaep: ['sha256'],
+      agreements: [],
+    });
     await give(await ca.issue({ name: 'Bob', address: 'bob@example.org' }), { capabilities });
     expect(await ask('bob@example.org')).toBe('aes-256-gcm rsa-oaep-sha256');
     expect(await ask('bob@example.org', { cipher: 'aes-256-cbc', keyTransport: 'rsa' })).toBe(
       'aes-256-cbc rsa',
     );
     expect(await ask('bob@example.org', { cipher: 'aes-128-cbc' })).toMatch(/^weak-cipher: /);
+  });
+
+  it('no less than the post came with, unless he is pinned or reads no better: that is told', async () => {
+    const { give, ask } = await setUp({ 'send.cipher': 'aes-128-cbc' });
+    await give(await ca.issue({ name: 'Bob', address: 'bob@example.org' }));
+    expect(await ask('bob@example.org', {}, 256)).toBe('aes-256-cbc rsa');
+    expect(await ask('bob@example.org', { cipher: 'aes-128-cbc' }, 256)).toBe('aes-128-cbc rsa weaker');
+    const old = formatCapabilities({ ciphers: ['aes-128-cbc'], oaep: [], agreements: [] });
+    await give(await ca.issue({ name: 'Carol', address: 'carol@example.org' }), { capabilities: old });
+    expect(await ask('carol@example.org', {}, 256)).toBe('aes-128-cbc rsa weaker');
+    expect(await ask('carol@example.org', {}, 128)).toBe('aes-128-cbc rsa');
   });
 
   it.each([

@@ -49,6 +49,13 @@ describe('readOuter', () => {
       'maybe',
     ],
     ['certificates', 'Content-Type: application/pkcs7-mime; smime-type=certs-only\n\nAAAA\n', 'maybe'],
+    ['compressed', 'Content-Type: application/pkcs7-mime; smime-type=compressed-data\n\nAAAA\n', 'maybe'],
+    ['compressed, by its name', 'Content-Type: application/octet-stream; name=smime.p7z\n\nAAAA\n', 'maybe'],
+    [
+      'S/MIME, by its name',
+      'Content-Type: application/octet-stream; name=smime.p7m\n\nAAAA\n',
+      'encrypted maybe',
+    ],
     ['signed text', signedAround('text/plain'), ''],
     ['signed encryption', signedAround('application/pkcs7-mime'), 'maybe'],
     [

@@ -65,6 +65,13 @@ export function report(change: Partial<Findings> = {}): Findings {
     missingIssuer: null,
     signature: null,
     protected: null,
+    subject: null,
+    contentSha256: null,
+    wanted: [],
+    certificates: [],
+    crls: [],
+    ocsp: [],
+    remarks: [],
     needs: [],
     ...change,
   };

@@ -36,7 +36,7 @@ const preparedWith = (settings: Partial<ListPolicy> = {}, from: Partial<Envelope
   });
 
 const headerOf = (text: string, settings: Partial<ListPolicy> = {}, from: Partial<Envelope> = {}): string =>
-  distributionHeader(messageOf(text), listWith(settings), preparedWith(settings, from))
+  distributionHeader(messageOf(text), listWith(settings), preparedWith(settings, from), 'sealed')
     .toString('utf8')
     .replace(/\r\n/g, '\n');
 
@@ -152,6 +152,54 @@ ${theLists}`);
     expect(bare.match(/^Subject:.*$/gm)).toEqual([expected]);
   });
 
+  describe('of what the list signs as its own (RULES 10)', () => {
+    const signed = (text: string, settings: Partial<ListPolicy> = {}): string =>
+      distributionHeader(
+        messageOf(text),
+        listWith(settings),
+        { ...preparedWith(settings), sign: 'as-list' },
+        'clear',
+      ).toString();
+    const from = (field: string) => /^From:.*(?:\r\n[ \t].*)*$/m.exec(signed(`${field}\n\nx`))?.[0];
+
+    it.each([
+      ['From: Alice <a@b.example>', 'From: Alice via team <team@lists.example>'],
+      ['From: a@b.example', 'From: a via team <team@lists.example>'],
+      ['From: "boss@bank.example" <a@b.example>', 'From: a via team <team@lists.example>'],
+      ['From: "<boss>" <a@b.example>', 'From: a via team <team@lists.example>'],
+      ['From: "A. \\"B\\" C" <a@b.example>', 'From: "A. \\"B\\" C via team" <team@lists.example>'],
+      ['From: =?utf-8?q?=E2=80=AEecila?= <a@b.example>', 'From: ecila via team <team@lists.example>'],
+      ['From: =?utf-8?q?a=0D=0ABcc:_b?= <a@b.example>', 'From: Somebody via team <team@lists.example>'],
+      ['From: =?utf-8?q?Dr=2E_A=3A_B?= <a@b.example>', 'From: "Dr. A: B via team" <team@lists.example>'],
+      [`From: ${'x'.repeat(200)} <a@b.example>`, `From: ${'x'.repeat(60)} via team\r\n <team@lists.example>`],
+    ])('%s', (field, expected) => expect(from(field)).toBe(expected));
+
+    it('answers go to the author, or where he says, or to the list', () => {
+      const answers = (text: string, settings: Partial<ListPolicy> = {}) =>
+        signed(`From: Alice <a@b.example>\n${text}\nx`, settings).match(/^Reply-To:.*$/gm);
+      expect(answers('')).toEqual(['Reply-To: Alice <a@b.example>']);
+      expect(answers('Reply-To: me@home.example\n')).toEqual(['Reply-To: me@home.example']);
+      expect(answers('', { 'send.reply-to': 'list' })).toEqual(['Reply-To: team@lists.example']);
+    });
+
+    it('From is there once', () =>
+      expect(signed('from: a@b.example\nFrom: c@d.example\n\nx').match(/^From:/gim)).toHaveLength(1));
+  });
+
+  it('hides the Subject of sealed copies only, and without a tag', () => {
+    const prepared = { ...preparedWith({ 'send.subject-tag': 'team' }), hidesSubject: true };
+    const subjects = (text: string, copies: 'sealed' | 'clear') =>
+      distributionHeader(messageOf(text), listWith(), prepared, copies)
+        .toString()
+        .match(/^Subject:.*$/gm);
+    expect(subjects('Subject: lunch\n\nx', 'sealed')).toEqual(['Subject: [...]']);
+    expect(subjects('Subject: lunch\n\nx', 'clear')).toEqual(['Subject: [team] lunch']);
+    for (const copies of ['sealed', 'clear'] as const)
+      expect(subjects('Subject:  [...] \n\nx', copies)?.map((one) => one.replace(/ +/g, ' ').trim())).toEqual(
+        ['Subject: [...]'],
+      );
+  });
+
   it('adds no line that the client made up', () => {
     const evil = 'x\r\nBcc: victim@example.org\r\n\r\nbody';
     const made = headerOf(
@@ -166,7 +214,7 @@ ${theLists}`);
 
   it('ends each field, even one that the end of the message cut off', () => {
     const cut = (text: string) =>
-      distributionHeader(parseEntity(Buffer.from(text)), listWith(), preparedWith()).toString();
+      distributionHeader(parseEntity(Buffer.from(text)), listWith(), preparedWith(), 'clear').toString();
     expect(cut('From: a@b.example\r\nSubject: cut')).toContain(
       'Subject: cut\r\nSender: team@lists.example\r\n',
     );
@@ -219,6 +267,11 @@ describe('what is fixed for the copies', () => {
   it('is read back from its column as it was', () => {
     const prepared = preparedWith({ 'send.subject-tag': 'team' });
     expect(readPrepared({ id: 7, prepared: JSON.parse(JSON.stringify(prepared)) })).toEqual(prepared);
+  });
+
+  it('written before there were signatures of the list: nothing is signed, nothing hidden', () => {
+    const { sign: _, hidesSubject: __, ...old } = preparedWith();
+    expect(readPrepared({ id: 7, prepared: old })).toEqual({ ...old, sign: 'none', hidesSubject: false });
   });
 
   it.each([

@@ -17,6 +17,7 @@ export const ranks: Readonly<Record<string, number>> = {
   smtp: 3,
   store: 3,
   policy: 3,
+  fetch: 3,
   flow: 4,
   config: 4,
   app: 5,

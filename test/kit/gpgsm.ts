@@ -31,14 +31,15 @@ export interface Gpgsm {
   encrypt(
     addresses: readonly string[],
     content: Buffer,
-    o?: { cipher?: 'AES' | 'AES192' | 'AES256' | '3DES' },
+    /** `cipher`: a name such as AES, AES256 (the default), 3DES, or an OID. */
+    o?: { cipher?: string },
   ): Promise<Buffer>;
   decrypt(der: Buffer): Promise<DecryptionVerdict>;
   /** Ends the agent. */
   close(): Promise<void>;
 }
 
-/** Makes a client that trusts `cas` and has the keys of `identities` (RSA only). */
+/** Makes a client that trusts `cas` and has the keys of `identities`; one that gpgsm cannot import throws. */
 export async function makeGpgsm(
   cas: readonly Identity[],
   identities: readonly Identity[] = [],
@@ -60,7 +61,13 @@ export async function makeGpgsm(
   );
   const importFile = (path: string) => mustRun('gpgsm', ['--batch', '--import', path], { env });
   for (const ca of cas) await importFile(ca.certPath);
-  for (const identity of identities) await importKey(identity, join(home, 'key.p12'), env);
+  const close = async () => void (await runProgram('gpgconf', ['--kill', 'all'], { env }));
+  try {
+    for (const identity of identities) await importKey(identity, join(home, 'key.p12'), env);
+  } catch (problem) {
+    await close();
+    throw problem;
+  }
 
   const passphrase = [
     '--batch',
@@ -118,7 +125,7 @@ export async function makeGpgsm(
         const ok = hasStatus(result, 'DECRYPTION_OKAY');
         return { ok, content: ok ? await readFile(out) : Buffer.alloc(0), said: saidBy(result) };
       }),
-    close: async () => void (await runProgram('gpgconf', ['--kill', 'all'], { env })),
+    close,
   };
 }
 
@@ -130,14 +137,15 @@ const hasStatus = (result: ProgramResult, word: string): boolean =>
 
 /** gpgsm fails to read a good PKCS#12 file now and then; another export of the same key then does. */
 async function importKey(identity: Identity, path: string, env: Record<string, string>): Promise<void> {
-  if (identity.key.asymmetricKeyType !== 'rsa')
-    throw new Error(`gpgsm 2.2 crashes on ${identity.key.asymmetricKeyType} keys`);
   let said = '';
   for (let attempt = 0; attempt < 6; attempt++) {
     await pkcs12(identity, path);
     const args = ['--batch', '--pinentry-mode', 'loopback', '--passphrase-fd', '0', '--import', path];
-    said = saidBy(await runProgram('gpgsm', args, { input: 'x\n', env }));
+    const result = await runProgram('gpgsm', args, { input: 'x\n', env });
+    said = saidBy(result);
     if (said.includes('secret keys imported: 1')) return;
+    if (result.code === -1)
+      throw new Error(`gpgsm crashes on the ${identity.key.asymmetricKeyType} key of ${identity.name}`);
   }
   throw new Error(`gpgsm does not import the key of ${identity.name}: ${said}`);
 }

@@ -34,6 +34,8 @@ export interface Nss {
   /** An EnvelopedData to the certificates of these addresses. */
   encrypt(addresses: readonly string[], content: Buffer): Promise<Buffer>;
   decrypt(der: Buffer): Promise<DecryptionVerdict>;
+  /** Of the library, such as 3.87: its programs do not tell. */
+  version(): Promise<string>;
 }
 
 /** Makes a client that trusts `cas` and has the keys of `identities`. */
@@ -100,5 +102,14 @@ export async function makeNss(cas: readonly Identity[], identities: readonly Ide
         const ok = result.code === 0;
         return { ok, content: ok ? await readFile(out) : Buffer.alloc(0), said: saidBy(result) };
       }),
+    version: async () => {
+      const { stdout } = await mustRun('modutil', [
+        '-list',
+        'NSS Internal PKCS #11 Module',
+        '-dbdir',
+        database,
+      ]);
+      return /Library Version: (\S+)/.exec(stdout.toString())?.[1] ?? 'unknown';
+    },
   };
 }

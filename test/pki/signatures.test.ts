@@ -1,8 +1,17 @@
-import { constants, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import {
+  constants,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+} from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { defaultFloor, derAlgorithm, derDigest, digestOid, keyOid } from '../../src/pki/algorithms.ts';
-import { parseCertificate, publicKeyOf } from '../../src/pki/certificate.ts';
+import { contentOf, readBer } from '../../src/pki/ber.ts';
+import { type Certificate, parseCertificate, publicKeyOf } from '../../src/pki/certificate.ts';
 import { derContext, derInteger, derNull, derSequence } from '../../src/pki/der.ts';
 import { certificatesFromPem } from '../../src/pki/pem.ts';
 import {
@@ -15,6 +24,7 @@ import {
 import { mustRun } from '../kit/client.ts';
 import { needs } from '../kit/needs.ts';
 import { nextKey } from '../kit/pki.ts';
+import { tempFolder } from '../kit/tmp.ts';
 
 const nameOf = (der: Buffer, digest?: Parameters<typeof signatureSchemeOf>[1]) =>
   signatureSchemeOf(der, digest)?.name ?? null;
@@ -45,8 +55,9 @@ describe('what a signature algorithm means', () => {
       'rsa-pss-sha256',
     ],
     ['PSS with another digest than CMS says', pss(hash, mgf1(sha256)), 'sha1', null],
-    ['PSS with another MGF1 digest', pss(hash, mgf1(derDigest('sha512'))), null, null],
-    ['PSS with SHA-256 and the default MGF1 digest', pss(hash), null, null],
+    ['PSS with another MGF1 digest', pss(hash, mgf1(derDigest('sha512'))), null, 'rsa-pss-sha256'],
+    ['PSS with SHA-256 and the default MGF1 digest', pss(hash), 'sha256', 'rsa-pss-sha256'],
+    ['PSS with an unknown MGF1 digest', pss(hash, mgf1(derAlgorithm('1.2.3'))), null, null],
     ['PSS without parameters', derAlgorithm(keyOid.rsaPss), 'sha256', null],
     ['PSS with the trailer 1', pss(hash, mgf1(sha256), derContext(3, derInteger(1))), null, 'rsa-pss-sha256'],
     ['PSS with another trailer', pss(hash, mgf1(sha256), derContext(3, derInteger(2))), null, null],
@@ -151,6 +162,136 @@ describe('verifySignature', () => {
       ).toBe(true);
     },
   );
+});
+
+/** A self-signed certificate that OpenSSL makes. */
+async function opensslCertificate(args: string): Promise<Certificate> {
+  const made = await mustRun(
+    'openssl',
+    `req -x509 -nodes -keyout /dev/null -subj /CN=Odd ${args}`.split(' '),
+  );
+  const certificate = certificatesFromPem(made.stdout).certificates[0];
+  if (!certificate) throw new Error('no certificate');
+  return certificate;
+}
+
+/** Whether its own key verifies it, whole and with one octet changed. */
+function judgeSelfSigned(certificate: Certificate): [whole: boolean, changed: boolean] {
+  const found = signatureSchemeOf(certificate.signatureAlgorithmDer) as SignatureScheme;
+  const key = publicKeyOf(certificate);
+  const changed = Buffer.from(certificate.tbsDer);
+  changed[changed.length - 1] = (changed[changed.length - 1] ?? 0) ^ 1;
+  return [
+    verifySignature(found, key, [certificate.tbsDer], certificate.signature),
+    verifySignature(found, key, [changed], certificate.signature),
+  ];
+}
+
+describe('PSS with a mask digest of its own (RFC 4055 3.1), made by OpenSSL', () => {
+  const pssArgs = (digest: string, mask: string, salt: number | 'max') =>
+    `-${digest} -sigopt rsa_padding_mode:pss -sigopt rsa_mgf1_md:${mask} -sigopt rsa_pss_saltlen:${salt}`;
+  it.each([
+    ['rsa:2048', 'sha256', 'sha1', 32],
+    ['rsa:2048', 'sha256', 'sha1', 0],
+    ['rsa:2048', 'sha1', 'sha256', 20],
+    ['rsa:2048', 'sha512', 'sha256', 64],
+    ['rsa:2048', 'sha384', 'sha512', 'max'],
+    // A size that leaves seven bits of the first octet unused.
+    ['rsa:2050', 'sha256', 'sha512', 17],
+    ['rsa:2056', 'sha256', 'sha384', 'max'],
+  ] as const)('%s %s, mask %s, salt %s', async (key, digest, mask, octets) => {
+    const certificate = await opensslCertificate(`-newkey ${key} ${pssArgs(digest, mask, octets)}`);
+    expect(signatureSchemeOf(certificate.signatureAlgorithmDer)).toMatchObject({ digest, mask });
+    expect(judgeSelfSigned(certificate)).toEqual([true, false]);
+  });
+
+  it('a key that is bound to these digests', async () => {
+    const bound = '-pkeyopt rsa_pss_keygen_md:sha256 -pkeyopt rsa_pss_keygen_mgf1_md:sha1';
+    const certificate = await opensslCertificate(
+      `-newkey rsa-pss ${bound} -pkeyopt rsa_pss_keygen_saltlen:20 ${pssArgs('sha256', 'sha1', 24)}`,
+    );
+    expect(certificate.keyType).toBe('rsa-pss');
+    expect(judgeSelfSigned(certificate)).toEqual([true, false]);
+  });
+
+  const content = Buffer.from('a message');
+  const sha1Mask = pss(hash, mgf1(derDigest('sha1')), salt(32));
+  const verify = (der: Buffer, key: KeyObject, signature: Buffer) =>
+    verifySignature(signatureSchemeOf(der) as SignatureScheme, key, [content], signature);
+
+  it('does not take one mask for another', async () => {
+    const key = await nextKey('rsa');
+    const padding = constants.RSA_PKCS1_PSS_PADDING;
+    const signature = sign('sha256', content, { key, padding, saltLength: 32 });
+    expect(verify(pss(hash, mgf1(sha256), salt(32)), createPublicKey(key), signature)).toBe(true);
+    expect(verify(sha1Mask, createPublicKey(key), signature)).toBe(false);
+  });
+
+  it.each([
+    ['its mask', { mgf1HashAlgorithm: 'sha256' }, false],
+    ['its digest', { hashAlgorithm: 'sha512' }, false],
+    ['its least salt', { saltLength: 33 }, false],
+    ['nothing that the signature breaks', { saltLength: 32 }, true],
+  ])('a key that is bound to %s', async (_what, differing, expected) => {
+    const plain = { hashAlgorithm: 'sha256', mgf1HashAlgorithm: 'sha1', saltLength: 20 };
+    // The types of Node 20 want a text for the salt length, node:crypto a number.
+    const options: { modulusLength: number } = { modulusLength: 2048, ...plain, ...differing };
+    const { privateKey, publicKey } = generateKeyPairSync('rsa-pss', options);
+    // The same numbers without the binding make what the bound key would not.
+    const bound8 = privateKey.export({ type: 'pkcs8', format: 'der' });
+    const signature = await opensslPss(plainPkcs8(bound8), content);
+    expect(verify(sha1Mask, publicKey, signature)).toBe(expected);
+  });
+
+  it('a PSS key with a mask of its own does not verify what names another', () => {
+    const bound = { modulusLength: 2048, hashAlgorithm: 'sha256', mgf1HashAlgorithm: 'sha1' };
+    const { privateKey, publicKey } = generateKeyPairSync('rsa-pss', bound);
+    const signature = sign('sha256', content, privateKey);
+    const octets = signature.length - 32 - 2;
+    for (const length of [32, 20, octets])
+      expect(verify(pss(hash, mgf1(sha256), salt(length)), publicKey, signature)).toBe(false);
+  });
+});
+
+/** The RSAPrivateKey in a PKCS#8 as PEM of a plain RSA key. */
+function plainPkcs8(der: Buffer): string {
+  const octets = readBer(der).children[2];
+  if (!octets) throw new Error('no key');
+  return createPrivateKey({ key: contentOf(octets), format: 'der', type: 'pkcs1' })
+    .export({ type: 'pkcs8', format: 'pem' })
+    .toString();
+}
+
+/** A signature with SHA-256, mask SHA-1 and 32 octets of salt. */
+async function opensslPss(keyPem: string, content: Buffer): Promise<Buffer> {
+  const folder = tempFolder();
+  writeFileSync(join(folder, 'key.pem'), keyPem, { mode: 0o600 });
+  writeFileSync(join(folder, 'content'), content);
+  const options = ['rsa_padding_mode:pss', 'rsa_mgf1_md:sha1', 'rsa_pss_saltlen:32'].flatMap((o) => [
+    '-sigopt',
+    o,
+  ]);
+  const args = ['dgst', '-sha256', '-sign', join(folder, 'key.pem'), ...options, join(folder, 'content')];
+  return (await mustRun('openssl', args)).stdout;
+}
+
+describe('curves beyond those of NIST, made by OpenSSL', () => {
+  it.each(['256', '320', '384', '512'].flatMap((size) => [`brainpoolP${size}r1`, `brainpoolP${size}t1`]))(
+    '%s',
+    async (curve) => {
+      const certificate = await opensslCertificate(`-newkey ec -pkeyopt ec_paramgen_curve:${curve} -sha384`);
+      expect(certificate.curve).toBe(curve);
+      expect(keyWeakness(certificate, defaultFloor)).toEqual([]);
+      expect(judgeSelfSigned(certificate)).toEqual([true, false]);
+    },
+  );
+
+  it.each(['ed25519', 'ed448'] as const)('%s', async (kind) => {
+    const certificate = await opensslCertificate(`-newkey ${kind}`);
+    expect(certificate.keyType).toBe(kind);
+    expect(signatureSchemeOf(certificate.signatureAlgorithmDer)?.name).toBe(kind);
+    expect(judgeSelfSigned(certificate)).toEqual([true, false]);
+  });
 });
 
 describe('weakness', () => {

@@ -95,6 +95,7 @@ describe('remarksOn', () => {
     ],
     [{ 'replay.days': 3, 'accept.max-age': 3 * day }, true, /forgotten while it is still accepted/],
     [{ 'send.sign': 'always' }, false, /show badly/],
+    [{ 'send.sign': 'unsigned' }, false, /the list in From/],
     [{ 'send.sign': 'never' }, false, /unsigned/],
     [{ harvest: 'verified' }, false, /at once/],
     [{ 'accept.encrypted-unsigned': 'allow' }, false, /captured/],
@@ -129,12 +130,15 @@ describe('floorOf', () => {
 });
 
 describe('trustOf', () => {
-  const site = { cafile: '/site.pem', capath: '/site' };
+  const anchors = { cafile: '/site.pem', capath: '/site' };
+  const crls = { crlfile: '/site.crl', crlpath: '/crls' };
   it.each<[Partial<ListPolicy>, object]>([
-    [{}, site],
-    [{ 'trust.cafile': '/own.pem' }, { cafile: '/own.pem', capath: null }],
-    [{ 'trust.capath': '/own' }, { cafile: null, capath: '/own' }],
+    [{}, { ...anchors, ...crls }],
+    [{ 'trust.cafile': '/own.pem' }, { cafile: '/own.pem', capath: null, ...crls }],
+    [{ 'trust.capath': '/own' }, { cafile: null, capath: '/own', ...crls }],
+    [{ 'trust.crlfile': '/own.crl' }, { ...anchors, crlfile: '/own.crl', crlpath: null }],
+    [{ 'trust.crlpath': '/own' }, { ...anchors, crlfile: null, crlpath: '/own' }],
   ])('%j never mixes the list and the site', (list, expected) => {
-    expect(trustOf(policyWith(list), site)).toEqual(expected);
+    expect(trustOf(policyWith(list), { ...anchors, ...crls })).toEqual(expected);
   });
 });

@@ -39,6 +39,7 @@ describe('the table of list settings', () => {
       'send.sign': 'notices',
       'send.cipher': 'aes-256-cbc',
       'send.subject-tag': '',
+      'send.hide-subject': 'no',
       'send.reply-to': 'sender',
       'send.received': 'keep',
       'missing.action': 'hold',
@@ -55,6 +56,9 @@ describe('the table of list settings', () => {
       'weak.action': 'refuse',
       'trust.cafile': null,
       'trust.capath': null,
+      'trust.crlfile': null,
+      'trust.crlpath': null,
+      revocation: 'soft',
       'replay.days': 30,
       language: 'en',
     });

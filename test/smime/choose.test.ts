@@ -2,9 +2,15 @@ import { describe, expect, it } from 'vitest';
 import type { Capabilities } from '../../src/cms/capabilities.ts';
 import type { ContentCipher } from '../../src/pki/algorithms.ts';
 import type { KeyType } from '../../src/pki/certificate.ts';
-import { type AlgorithmPins, chooseAlgorithms } from '../../src/smime/choose.ts';
+import { type AlgorithmPins, chooseAlgorithms, type PostCiphers } from '../../src/smime/choose.ts';
 
-const can = (ciphers: ContentCipher[], oaep: Capabilities['oaep'] = []): Capabilities => ({ ciphers, oaep });
+const can = (
+  ciphers: ContentCipher[],
+  oaep: Capabilities['oaep'] = [],
+  agreements: Capabilities['agreements'] = [],
+): Capabilities => ({ ciphers, oaep, agreements });
+const wrap256 = 'id-aes256-wrap';
+const inClear: PostCiphers = { unknown: 'aes-256-cbc', receivedBits: 0 };
 const nothing: AlgorithmPins = {};
 
 // RULES 11.
@@ -34,6 +40,49 @@ describe('chooseAlgorithms', () => {
       'aes-256-gcm rsa-oaep-sha512',
     ],
     ['OAEP for an EC key means nothing', 'ec', can(['aes-256-gcm'], ['sha256']), nothing, 'aes-256-gcm ecdh'],
+    [
+      'the key agreement that he names, with the key wrap of the cipher',
+      'ec',
+      can(
+        ['aes-256-cbc'],
+        [],
+        [
+          { scheme: 'ecdh-sha256kdf', wrap: 'id-aes128-wrap' },
+          { scheme: 'ecdh-sha512kdf', wrap: wrap256 },
+          { scheme: 'ecdh-sha256kdf', wrap: wrap256 },
+        ],
+      ),
+      nothing,
+      'aes-256-cbc ecdh-sha512kdf',
+    ],
+    [
+      'a key agreement for any key wrap',
+      'x448',
+      can(['aes-128-cbc'], [], [{ scheme: 'ecdh-hkdf-sha256', wrap: null }]),
+      nothing,
+      'aes-128-cbc ecdh-hkdf-sha256',
+    ],
+    [
+      'HKDF for an EC key: not that (RFC 8418)',
+      'ec',
+      can([], [], [{ scheme: 'ecdh-hkdf-sha256', wrap: wrap256 }]),
+      nothing,
+      'aes-256-cbc ecdh',
+    ],
+    [
+      'the cofactor scheme for X25519: not that (RFC 8418)',
+      'x25519',
+      can([], [], [{ scheme: 'ecdh-cofactor-sha256kdf', wrap: wrap256 }]),
+      nothing,
+      'aes-256-cbc ecdh',
+    ],
+    [
+      'a key agreement for an RSA key means nothing',
+      'rsa',
+      can([], [], [{ scheme: 'ecdh-sha256kdf', wrap: wrap256 }]),
+      nothing,
+      'aes-256-cbc rsa',
+    ],
     ['a key bound to OAEP', 'rsa-oaep', null, nothing, 'aes-256-cbc rsa-oaep-sha256'],
     [
       'a key bound to OAEP that says which',
@@ -57,14 +106,30 @@ describe('chooseAlgorithms', () => {
     ['pinned away from OAEP', 'rsa', can([], ['sha256']), { keyTransport: 'rsa' }, 'aes-256-cbc rsa'],
     ['an RSA pin for an EC key', 'ec', null, { keyTransport: 'rsa' }, 'aes-256-cbc ecdh'],
   ])('%s', (_, keyType, capabilities, pins, expected) => {
-    const choice = chooseAlgorithms({ keyType }, capabilities, pins);
+    const choice = chooseAlgorithms({ keyType }, capabilities, pins, inClear);
     expect(choice && `${choice.cipher} ${choice.keyTransport}`).toBe(expected);
   });
 
-  it("takes the list's cipher for the unknown, and only for them", () => {
-    expect(chooseAlgorithms({ keyType: 'rsa' }, null, nothing, 'aes-128-cbc')?.cipher).toBe('aes-128-cbc');
-    expect(chooseAlgorithms({ keyType: 'rsa' }, can(['aes-256-cbc']), nothing, 'aes-128-cbc')?.cipher).toBe(
-      'aes-256-cbc',
-    );
+  const strong = (unknown: ContentCipher, receivedBits: number): PostCiphers => ({ unknown, receivedBits });
+  it.each<[string, Capabilities | null, AlgorithmPins, PostCiphers, string]>([
+    ["the list's cipher, for the unknown", null, nothing, strong('aes-128-cbc', 0), 'aes-128-cbc'],
+    ['and for them only', can(['aes-256-cbc']), nothing, strong('aes-128-cbc', 0), 'aes-256-cbc'],
+    ['raised to what the post came with', null, nothing, strong('aes-128-cbc', 256), 'aes-256-cbc'],
+    ['no higher than that', null, nothing, strong('aes-128-cbc', 192), 'aes-192-cbc'],
+    ['in its kind', null, nothing, strong('aes-128-gcm', 256), 'aes-256-gcm'],
+    ['never lowered', null, nothing, strong('aes-256-cbc', 128), 'aes-256-cbc'],
+    ['3DES does not lower it', null, nothing, strong('aes-128-cbc', 112), 'aes-128-cbc'],
+    ['listed weaker', can(['aes-128-cbc']), nothing, strong('aes-256-cbc', 256), 'aes-128-cbc weaker'],
+    [
+      'pinned weaker',
+      can(['aes-256-gcm']),
+      { cipher: 'aes-192-cbc' },
+      strong('aes-256-cbc', 256),
+      'aes-192-cbc weaker',
+    ],
+    ['listed as strong', can(['aes-128-gcm']), nothing, strong('aes-256-cbc', 128), 'aes-128-gcm'],
+  ])('never below the post where the member can do as much: %s', (_, capabilities, pins, post, expected) => {
+    const choice = chooseAlgorithms({ keyType: 'rsa' }, capabilities, pins, post);
+    expect(`${choice?.cipher}${choice?.weaker ? ' weaker' : ''}`).toBe(expected);
   });
 });

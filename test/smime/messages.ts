@@ -1,5 +1,6 @@
 import type { DecryptionKey } from '../../src/cms/enveloped-data.ts';
 import { defaultFloor } from '../../src/pki/algorithms.ts';
+import { revocationOff } from '../../src/pki/revocation.ts';
 import type { Layer } from '../../src/smime/layers.ts';
 import { type OpenReport, type OpenRequest, openMessage } from '../../src/smime/open.ts';
 import { decryptionKey } from '../cms/keys.ts';
@@ -65,6 +66,7 @@ export function open(people: People, message: Buffer, o: Opening = {}): OpenRepo
     at: Date.now(),
     floor: defaultFloor,
     openedSize: 1_000_000,
+    revocation: revocationOff,
     ...o,
   });
 }
@@ -79,6 +81,7 @@ export const layersOf = ({ layers }: Pick<OpenReport, 'layers'>): string =>
 
 function wordOf(layer: Layer): string {
   if (layer.kind === 'encrypted') return layer.opened ? 'encrypted' : 'locked';
+  if (layer.kind === 'compressed') return layer.opened ? 'compressed' : 'squeezed';
   return layer.signers.length > 0 && layer.signers.every((signer) => signer.intact) ? layer.form : 'broken';
 }
 

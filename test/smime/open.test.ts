@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { revocationOff } from '../../src/pki/revocation.ts';
 import { openMessage } from '../../src/smime/open.ts';
 import { forgeSignedData } from '../cms/forge.ts';
 import { decryptionKey } from '../cms/keys.ts';
@@ -320,7 +321,15 @@ describe('what cannot be read', () => {
   it('any octets are opened without an exception', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (message) => {
-        const base = { keys: [], anchors: [], known: [], pins: [], at: 0, openedSize: 1000 };
+        const base = {
+          keys: [],
+          anchors: [],
+          known: [],
+          pins: [],
+          at: 0,
+          openedSize: 1000,
+          revocation: revocationOff,
+        };
         const floor = { rsaBits: 2048, digest: 'sha256', cipherBits: 128, allowWeak: false } as const;
         expect(openMessage({ ...base, floor, message })).toHaveProperty('verdict');
       }),

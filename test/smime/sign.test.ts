@@ -4,7 +4,7 @@ import { parseCertificate } from '../../src/pki/certificate.ts';
 import { signEntity } from '../../src/smime/sign.ts';
 import { cmsVerify } from '../kit/openssl.ts';
 import { type Identity, makeCa, type TestCa } from '../kit/pki.ts';
-import { headerOf, splitSigned, textEntity } from '../kit/smime-mime.ts';
+import { cmsOf, headerOf, splitSigned, textEntity } from '../kit/smime-mime.ts';
 import { openEntity } from './messages.ts';
 
 let root: TestCa;
@@ -49,7 +49,7 @@ describe('signEntity', () => {
 
   it('is what our own engine calls signed, at the time that was given', async () => {
     const team = await middle.issue({ name: 'Team', address: 'team@lists.example' });
-    const capabilities = formatCapabilities(ownCapabilities);
+    const capabilities = formatCapabilities(ownCapabilities('rsa'));
     const signed = signEntity(entity, signerOf(team), { at: at - 60_000, boundary: '=_b', capabilities });
     const report = openEntity({ ca: root, alice: team, mallory: team, list: team }, signed);
     expect(report).toMatchObject({ verdict: 'signed', author: 'team@lists.example' });
@@ -65,5 +65,17 @@ describe('signEntity', () => {
     const { content, signatureDer } = splitSigned(signEntity(nasty, signerOf(team), { at, boundary: '=_b' }));
     expect(content.equals(nasty)).toBe(true);
     expect((await cmsVerify(root, signatureDer, content)).intact).toBe(true);
+  });
+
+  it('signs what programs would convert opaquely: bare line ends', async () => {
+    const team = await middle.issue({ name: 'Team', address: 'team@lists.example' });
+    const unix = Buffer.from('Content-Type: text/plain\n\nlines of Unix\n');
+    const made = signEntity(unix, signerOf(team), { at, boundary: '=_b' });
+    expect(headerOf(made, 'Content-Type')).toContain('smime-type=signed-data');
+    expect(await cmsVerify(root, cmsOf(made), null)).toMatchObject({
+      intact: true,
+      trusted: true,
+      content: unix,
+    });
   });
 });

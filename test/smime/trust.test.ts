@@ -235,10 +235,14 @@ describe('From and its protection', () => {
     const report = openFrom(await signed(people.alice, protectedPart(header)), people.alice.address);
     expect(report.protected).toEqual({
       form: 'clear',
+      authenticated: true,
       from: 'alice@example.org',
       hasFrom: true,
       subject: 'grüße',
+      date: null,
+      to: ['other@lists.example', 'team@lists.example'],
       recipients: ['other@lists.example', 'team@lists.example', 'x@y.example'],
+      hidden: [],
     });
   });
 

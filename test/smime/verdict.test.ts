@@ -46,6 +46,7 @@ function signer(who: string, d: Written = {}): JudgedSigner {
     trusted,
     signingTime: 0,
     reasons,
+    remarks: [],
     missingIssuer: null,
   };
   const id = { kind: 'issuer-serial', issuerDer: Buffer.from('3000', 'hex'), serialDer } as const;
@@ -53,6 +54,7 @@ function signer(who: string, d: Written = {}): JudgedSigner {
     report: { id, certificate: found } as unknown as SignerReport,
     certificate: found,
     verdict,
+    path: null,
     pinned,
   };
 }
@@ -196,11 +198,67 @@ describe('judgeClaim', () => {
       { layer: ['content-beside-detached'] },
     ],
     ['no CMS signature', [], claim(), 'invalid', ['malformed'], { layer: ['malformed'] }],
+    [
+      'content of another type',
+      [alice],
+      claim(),
+      'invalid',
+      ['content-type-mismatch'],
+      { layer: ['content-type-mismatch'] },
+    ],
+    [
+      'a bad signature, and another protected From',
+      [bad],
+      protectedFrom('x@a.example'),
+      'invalid',
+      ['bad-signature'],
+    ],
+    [
+      'an unknown signer, and another protected From',
+      [unknown],
+      protectedFrom('x@a.example'),
+      'mismatch',
+      ['signer-unknown', 'header-mismatch'],
+    ],
+    [
+      'an unknown signer, and no one From',
+      [unknown],
+      claim({ from: null }),
+      'mismatch',
+      ['signer-unknown', 'two-from'],
+    ],
+    [
+      'no signature, and another protected From',
+      null,
+      protectedFrom('x@a.example'),
+      'mismatch',
+      ['header-mismatch'],
+    ],
+    ['no signature, and the same protected From', null, protectedFrom('alice@a.example'), 'unsigned', []],
+    ['no signature, and no one From', null, claim({ from: null }), 'unsigned', []],
+    ['three signers, the last one bad', [alice, mallory, bad], claim(), 'invalid', ['bad-signature']],
+    [
+      'From trusted, another untrusted',
+      [alice, signer('bob', { trusted: false, reasons: ['no-path'] })],
+      claim(),
+      'signed',
+      [],
+    ],
+    ['two certificates of From, one of them trusted', [untrusted, alice], claim(), 'signed', []],
+    [
+      'revoked',
+      [signer('alice', { trusted: false, reasons: ['revoked'] })],
+      claim(),
+      'untrusted',
+      ['revoked'],
+    ],
   ])('%s', (_, signers, about, verdict, reasons, more = {}) => {
     const judged = judgeClaim(signers, more.layer ?? [], about, more.pins ?? []);
     expect({ verdict: judged.verdict, reasons: judged.reasons }).toEqual({ verdict, reasons });
     // Rights come from these two only.
     expect(judged.author).toBe(verdict === 'signed' ? about.from : null);
     expect(judged.signer !== null).toBe(verdict === 'signed');
+    // Only for these is anything worth fetching: all others cannot become `signed`.
+    if (judged.speaking.length > 0) expect(['signed', 'untrusted']).toContain(verdict);
   });
 });

@@ -5,14 +5,17 @@ import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Plaintext } from '../../src/base/bytes.ts';
 import { parseContentInfo } from '../../src/cms/content-info.ts';
 import { openEnveloped } from '../../src/cms/enveloped-data.ts';
+import { parseSignedData } from '../../src/cms/signed-data.ts';
 import { defaultFloor } from '../../src/pki/algorithms.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
+import { revocationOff } from '../../src/pki/revocation.ts';
 import type { SealRecipient } from '../../src/smime/jobs.ts';
+import { openMessage } from '../../src/smime/open.ts';
 import { type CryptoWorkers, startWorkers } from '../../src/smime/workers.ts';
 import { decryptionKey } from '../cms/keys.ts';
 import { cmsDecrypt, cmsSign, cmsVerify } from '../kit/openssl.ts';
 import { type Identity, nextKey } from '../kit/pki.ts';
-import { cmsEntity, mailOf, splitSigned } from '../kit/smime-mime.ts';
+import { cmsEntity, mailOf, splitSigned, textEntity } from '../kit/smime-mime.ts';
 import { encrypted, from, makePeople, opaque, type People, plain, signed } from './messages.ts';
 
 let people: People;
@@ -39,6 +42,7 @@ const openRequest = (message: Buffer) => ({
   at: Date.now(),
   floor: defaultFloor,
   openedSize: 1_000_000,
+  revocation: revocationOff,
 });
 
 function recipientOf(who: Identity): SealRecipient {
@@ -66,6 +70,19 @@ describe('the crypto workers', () => {
     expect(report.entity).toBeInstanceOf(Plaintext);
     expect(report.entity?.expose().equals(inner)).toBe(true);
     expect(JSON.stringify(report)).not.toContain('wedding');
+  });
+
+  it('say what the engine says, with evidence that threads share', async () => {
+    const der = Buffer.from(people.ca.crl().replace(/-----[^-]+-----/g, ''), 'base64');
+    const shared = new Uint8Array(new SharedArrayBuffer(der.length));
+    shared.set(der);
+    const inner = await signed(people.alice, textEntity('hello', 'text/plain; hp="cipher"'));
+    const message = mailOf(from('alice@example.org'), await encrypted(people.list, inner));
+    const revocation = { mode: 'hard', evidence: { crls: [shared], ocsp: [] } } as const;
+    const { entity: _, ...findings } = await pool(real).open({ ...openRequest(message), revocation });
+    const { entity: __, ...expected } = openMessage({ ...openRequest(message), revocation });
+    expect(expected).toMatchObject({ verdict: 'signed', remarks: [], contentSha256: expect.any(String) });
+    expect(JSON.stringify(findings)).toBe(JSON.stringify(expected));
   });
 
   it('give identifiers back as Buffers, to be looked up with', async () => {
@@ -133,6 +150,37 @@ describe('the crypto workers', () => {
     const { content, signatureDer } = splitSigned(made);
     expect(content.equals(plain)).toBe(true);
     expect(await cmsVerify(people.ca, signatureDer, content)).toMatchObject({ intact: true, trusted: true });
+  });
+
+  it('sign plaintext as plaintext, and leave what they were given as it was', async () => {
+    const signer = { key: people.list.key, certificate: people.list.certDer, chain: [] };
+    const secret = new Plaintext(Buffer.from(plain));
+    const wrapper = { text: 'a warning\n', headers: [], encrypted: true, hidesSubject: false };
+    const made = await pool(real).signPlaintext(secret, signer, { boundary: '=_b', at: Date.now(), wrapper });
+    expect(made).toBeInstanceOf(Plaintext);
+    expect(secret.expose().equals(plain)).toBe(true);
+    const { content, signatureDer } = splitSigned(made.expose());
+    expect(content.toString()).toContain('a warning');
+    expect(await cmsVerify(people.ca, signatureDer, content)).toMatchObject({ intact: true, trusted: true });
+    secret.wipe();
+    await expect(pool(real).signPlaintext(secret, signer, { boundary: '=_b', at: 0 })).rejects.toThrow(
+      'wiped',
+    );
+  });
+
+  it('name the certificate to encrypt answers to', async () => {
+    const encryption = await people.ca.issue({ name: 'Enc', address: 'team@lists.example', key: 'p256' });
+    const signer = {
+      key: people.list.key,
+      certificate: people.list.certDer,
+      chain: [],
+      encryption: encryption.certDer,
+    };
+    const made = await pool(real).sign(plain, signer, { boundary: '=_b', at: Date.now() });
+    const data = parseSignedData(parseContentInfo(splitSigned(made).signatureDer).content);
+    expect(data.certificates.map((one) => one.subject)).toContain('CN=Enc');
+    const [info] = data.signers;
+    expect(info?.preference).toMatchObject({ kind: 'issuer-serial' });
   });
 
   it('say a fault of the work as a Fault with its code', async () => {

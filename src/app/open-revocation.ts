@@ -1,0 +1,20 @@
+import type { Site } from '../config/site.ts';
+import { openFetcher } from '../fetch/fetcher.ts';
+import { fetchWantedWith } from '../flow/fetch-wanted.ts';
+import { openRevocationBook, type RevocationBook } from '../flow/revocation-book.ts';
+import { openRevocationStore } from '../flow/revocation-store.ts';
+import type { OpenSite } from './open-site.ts';
+
+/** What a site knows about revocation and may fetch about it. */
+export function openRevocation(site: Site, base: OpenSite): RevocationBook {
+  const { clock, log } = base;
+  const timeoutMs = site['fetch.timeout'];
+  const fetcher = openFetcher({ hosts: site['fetch.hosts'], timeoutMs, size: site['fetch.size'], clock });
+  return openRevocationBook({
+    ...base,
+    store: openRevocationStore(base),
+    fetch: fetchWantedWith({ fetcher, log }),
+    // One fetch that is late, and one that comes.
+    patienceMs: timeoutMs * 2,
+  });
+}
