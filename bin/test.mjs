@@ -1,5 +1,5 @@
 // All checks, one after the other; a failing one does not keep the others from running. Arguments go to vitest:
-// `npm test -- test/cms`. RESEAL_NO_SKIP=1: a skipped test is a failed one.
+// `npm test -- test/cms`. RESEAL_NO_SKIP=1: a skipped test is a failed one. RESEAL_TEST_REPORT: where vitest's JSON report is kept.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'reseal-test-'));
 const skipFile = join(scratch, 'skipped');
-const reportFile = join(scratch, 'report.json');
+const reportFile = process.env.RESEAL_TEST_REPORT ?? join(scratch, 'report.json');
 const noSkip = process.env.RESEAL_NO_SKIP === '1';
 
 /** What other programs the tests compare with, and the Debian package of each. */
@@ -21,11 +21,15 @@ const programs = [
   ['smtp-source', 'postfix'],
   ['faketime', 'faketime'],
   ['swaks', 'swaks'],
+  ['javac', 'default-jdk-headless'],
 ];
 
 const missing = programs.filter(([name]) => !hasProgram(name));
 if (spawnSync('perl', ['-MTemplate', '-e', '1']).status !== 0)
   missing.push(['perl Template', 'libtemplate-perl']);
+if (spawnSync('perl', ['-MCrypt::SMIME', '-e', '1']).status !== 0)
+  missing.push(['perl Crypt::SMIME', 'libcrypt-smime-perl']);
+if (!existsSync('/usr/share/java/bcmail.jar')) missing.push(['Bouncy Castle', 'libbcmail-java']);
 for (const [name, pack] of missing)
   console.log(`test: ${name} is missing (Debian: ${pack}); tests that need it are skipped`);
 
