@@ -25,6 +25,7 @@ export async function makeCa(folder) {
   let issued = 0;
   return {
     certPath,
+    keyPath,
     async issue(address, kind = 'RSA-2048') {
       const name = `${++issued}-${kind}`;
       const paths = { certPath: join(folder, `${name}.pem`), keyPath: join(folder, `${name}.key`) };

@@ -33,6 +33,11 @@ for (const { name, outcome, passed } of data)
   console.log(`${name.padEnd(31)} ${outcome.padEnd(11)} ${passed} tests`);
 const tally = grouped(rows);
 console.log(`\nconformance: ${[...tally].map(([outcome, of]) => `${of.length} ${outcome}`).join(', ')}`);
+const unrun = tally.get('not run')?.length ?? 0;
+if (unrun > 0)
+  console.log(
+    `conformance: ${unrun} not run: above, SKIPPED says what their tests need.${check ? '' : ' docs/conformance.md says so now; `git checkout docs/conformance.md` brings the full table back.'}`,
+  );
 for (const problem of problems) console.error(`conformance: ${problem}`);
 process.exit(problems.length > 0 ? 1 : 0);
 

@@ -45,7 +45,7 @@ describe('the source of reseal', () => {
 
   it('is found', () => expect(files.map((file) => file.path)).toContain('base/bytes.ts'));
   it.each(Object.entries(rules))('has no %s', (_, rule) => expect(rule(files)).toEqual([]));
-  it('has a README.md of one screen in each folder', () =>
+  it('has a README.md of one screen in each folder, which names its files', () =>
     expect(readmeBreaches(files, readmes)).toEqual([]));
 
   it('names no place of the machine it was written on', () => {
@@ -251,9 +251,17 @@ describe('the rules see', () => {
 
   it('a missing and a long README.md', () => {
     const files = graph({ 'base/a.ts': '', 'cms/a.ts': '' });
-    expect(readmeBreaches(files, new Map([['cms', 'line\n'.repeat(46)]]))).toEqual([
+    expect(readmeBreaches(files, new Map([['cms', '`a`\n'.repeat(46)]]))).toEqual([
       'src/base has no README.md',
       'src/cms/README.md has 46 lines: one screen, 45, is the most',
+    ]);
+  });
+
+  it('a README.md that leaves a file out, or names one that went', () => {
+    const files = graph({ 'cli/a.ts': '', 'cli/list-set.ts': '', 'cli/b.ts': '' });
+    expect(readmeBreaches(files, new Map([['cli', '`a`, `list*.ts`, `c.ts`, and `set` of `d`']]))).toEqual([
+      'src/cli/README.md does not name b.ts',
+      'src/cli/README.md names c.ts, which is not there',
     ]);
   });
 });

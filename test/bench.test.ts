@@ -27,6 +27,21 @@ describe.skipIf(!needs('openssl', hasProgram('openssl')))('the bench', () => {
     expect(stdout).not.toContain('End to end');
   }, 120_000);
 
+  it('prints how much is verified and opened in a second, and paths validated, beside openssl', () => {
+    const { status, stdout, stderr } = bench('--quick', '--only', 'opening');
+    expect(stderr).not.toMatch(/error/i);
+    expect(status).toBe(0);
+    for (const row of [
+      /^verify 10 kB +[\d.]+ messages\/s +openssl cms -verify: [\d.]+ messages\/s +[\d.]+ +>= 5 times +(met|MISSED)$/m,
+      /^open 10 kB +[\d.]+ messages\/s +openssl cms -decrypt: [\d.]+ messages\/s +[\d.]+ +>= 5 times +(met|MISSED)$/m,
+      /^verify 1 MB +[\d.]+ messages\/s +openssl cms -verify: [\d.]+ messages\/s/m,
+      /^open 1 MB +[\d.]+ messages\/s +openssl cms -decrypt: [\d.]+ messages\/s/m,
+      /^path validation +[\d.]+ paths\/s +openssl verify: [\d.]+ paths\/s/m,
+    ])
+      expect(stdout).toMatch(row);
+    expect(stdout).not.toContain('Sealing');
+  }, 120_000);
+
   it.each([[['--only', 'nothing']], [['--fast']], [['more']]])('refuses %j', (args) => {
     const { status, stderr } = bench(...args);
     expect(status).toBe(64);

@@ -2,3 +2,6 @@
 export function dayOf(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
+
+/** A day in ms. */
+export const dayMs = 86_400_000;

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { errnoOf, wordsOf } from '../base/errors.ts';
 import { canonicalAddress } from '../mime/address.ts';
 import { nearest } from '../policy/nearest.ts';
+import { isSettingName, listSettings } from '../policy/settings.ts';
 import type { Queries } from '../store/database.ts';
 import { allLists, findList, type ListRow } from '../store/lists.ts';
 import { cliFault } from './faults.ts';
@@ -73,15 +75,17 @@ export function wholeNumber(what: string, found: string, least: number, most: nu
   return value;
 }
 
-/** `name=value` pairs. Fault 'usage-value'. */
-export function assignments(texts: readonly string[]): Record<string, string> {
+/** `name=value` pairs of list settings; a path is below `root` unless it is absolute. Fault 'usage-value'. */
+export function assignments(texts: readonly string[], root: string): Record<string, string> {
   return Object.fromEntries(
     texts.map((text) => {
       const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
       if (name === undefined || value === undefined) {
         throw cliFault('usage-value', { what: 'a setting', found: text, expected: 'name=value' });
       }
-      return [name.trim(), value];
+      const setting = name.trim();
+      const isPath = isSettingName(setting) && listSettings[setting].kind.isPath && value !== '';
+      return [setting, isPath ? resolve(root, value) : value];
     }),
   );
 }

@@ -3,6 +3,7 @@ import { mirrorAddress } from '../flow/file-certificates.ts';
 import { releaseCopies, useFor } from '../flow/import-certificates.ts';
 import { bindingsOf, setBindingState } from '../store/bindings.ts';
 import { findCertificate } from '../store/certificates.ts';
+import type { Queries } from '../store/database.ts';
 import { removeCertificates } from '../store/directory.ts';
 import { record } from '../store/ledger.ts';
 import { touch } from '../store/meta.ts';
@@ -41,19 +42,9 @@ async function remove(session: Session, text: string, options: { purpose?: strin
   const removed = await database.write(async (tx) => {
     const rows = (await bindingsOf(tx, address)).filter(fits);
     if (rows.length === 0) throw cliFault('certificate-none', { address });
-    for (const row of rows) {
-      // Superseded, not refused: the address stays known, so the next certificate needs a word (RULES 15).
-      await setBindingState(tx, row, 'superseded');
-      await record(tx, {
-        at: now,
-        member: address,
-        event: 'certificate-removed',
-        detail: `removed by ${who}`,
-        data: { sha256: row.sha256, purpose: row.purpose },
-      });
-    }
-    await touch(tx);
-    return rows.map((row) => ({ purpose: row.purpose, sha256: row.sha256 }));
+    // Superseded, not refused: the address stays known, so the next certificate needs a word (RULES 15).
+    await endBindings(tx, rows, { state: 'superseded', word: 'removed', now, who });
+    return rows.map(({ purpose, sha256 }) => ({ purpose, sha256 }));
   });
   await removeCertificates(site.certificates, address);
   await mirrorAddress(database.q, site.certificates, address);
@@ -101,23 +92,32 @@ async function refuse(session: Session, text: string, name: string): Promise<voi
   const address = addressOf(text);
   const refused = await database.write(async (tx) => {
     const rows = waiting(await bindingsOf(tx, address), address, name, ['pending']);
-    for (const row of rows) {
-      await setBindingState(tx, row, 'refused');
-      await record(tx, {
-        at: now,
-        member: address,
-        event: 'certificate-refused',
-        detail: `refused by ${who}`,
-        data: { sha256: row.sha256, purpose: row.purpose },
-      });
-    }
-    await touch(tx);
+    await endBindings(tx, rows, { state: 'refused', word: 'refused', now, who });
     return rows.map(({ purpose, sha256 }) => ({ purpose, sha256 }));
   });
   output.result(
     { address, refused },
     refused.map((one) => `${address}: ${shortSha(one.sha256)} is refused for ${one.purpose}`),
   );
+}
+
+/** Takes bindings out of use, each with its ledger line, and lets the daemon know. */
+async function endBindings(
+  tx: Queries,
+  rows: readonly BindingRow[],
+  d: { state: 'superseded' | 'refused'; word: 'removed' | 'refused'; now: number; who: string },
+): Promise<void> {
+  for (const row of rows) {
+    await setBindingState(tx, row, d.state);
+    await record(tx, {
+      at: d.now,
+      member: row.address,
+      event: `certificate-${d.word}`,
+      detail: `${d.word} by ${d.who}`,
+      data: { sha256: row.sha256, purpose: row.purpose },
+    });
+  }
+  await touch(tx);
 }
 
 /** The bindings of the one certificate that is meant, in one of these states. Fault 'certificate-unknown'. */

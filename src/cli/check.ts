@@ -7,8 +7,8 @@ import { Fault } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import type { Site } from '../config/site.ts';
 import { checkConfigurationFile, checkFolder, checkRoom, type Finding } from '../flow/check-files.ts';
+import { checkSiteCrls } from '../flow/check-revocation.ts';
 import {
-  checkCrls,
   checkKeys,
   checkLists,
   checkMemberCertificates,
@@ -58,7 +58,11 @@ async function findingsAbout(site: Site): Promise<Finding[]> {
     })),
     ...(await checkDatabase(site)),
     ...(await checkTrust(siteTrust(site), 'trust', systemClock.now())),
-    ...(await checkCrls(siteTrust(site), 'trust', systemClock.now())),
+    ...(await checkSiteCrls(siteTrust(site), {
+      mayFetch: site['fetch.hosts'].length > 0,
+      about: 'trust',
+      now: systemClock.now(),
+    })),
     await checkRelay(target, relayTimeoutMs),
     ...(await Promise.all(templateFolders(site).map(checkTemplates))).flat(),
   ];
@@ -97,7 +101,13 @@ async function checkDatabase(site: Site): Promise<Finding[]> {
       return [
         { level: 'good', about, text: 'the database is sound' },
         daemonOf(site),
-        ...(await checkLists({ q, defaults: site.defaults, siteTrust: siteTrust(site), ...keyParts })),
+        ...(await checkLists({
+          q,
+          defaults: site.defaults,
+          siteTrust: siteTrust(site),
+          mayFetch: site['fetch.hosts'].length > 0,
+          ...keyParts,
+        })),
         ...serviceOnly(await checkKeys(keyParts, site['service.address']), site['service.address']),
         ...(await checkMemberCertificates(q, now)),
       ];

@@ -1,11 +1,12 @@
 import { type Floor, openingCiphers, strengthOf } from '../pki/algorithms.ts';
 import type { Certificate } from '../pki/certificate.ts';
-import { type Reason, type ReasonData, sentenceOf } from '../pki/reasons.ts';
+import type { Reason } from '../pki/reasons.ts';
 import type { EncryptedLayer, SignerVerdict } from '../smime/layers.ts';
 import type { OpenReport } from '../smime/open.ts';
 import type { Verdict } from '../smime/verdict.ts';
 import { remedies } from './inspect-remedies.ts';
 import type { InspectedCertificate, InspectedLayer, Inspection } from './inspect-value.ts';
+import { ofRevocation, specific, wordsFor } from './inspect-words.ts';
 import { counted, folded, instant, shortSha, table } from './output.ts';
 
 /** What the story needs beside the stable value. */
@@ -14,6 +15,8 @@ export interface InspectionStory {
   readonly value: Inspection;
   /** Certificates whose keys were given. */
   readonly own: readonly Certificate[];
+  /** Authorities that were given. */
+  readonly anchors: readonly Certificate[];
   /** Whether revocation lists were given. */
   readonly crls: boolean;
   /** The instant judged at, ms. */
@@ -35,7 +38,6 @@ export function inspectionLines(story: InspectionStory, width: number): string[]
     ...protectedWords(story, say),
     '',
     ...say(`${verdictWords(value, story)}.`),
-    '',
     ...layersWords(story, say),
     ...(hasTrust && !crls ? say('Revocation was not checked: `--crl FILE` gives the lists to do it.') : []),
     ...remedyWords(value, say),
@@ -82,8 +84,9 @@ function verdictWords({ verdict, reasons, layers }: Inspection, story: Inspectio
 
 function layersWords(story: InspectionStory, say: Say): string[] {
   const { layers } = story.report;
-  if (layers.length === 0) return say('It is neither encrypted nor signed.');
-  return layers.flatMap((layer, index) => {
+  if (layers.length === 0)
+    return story.value.verdict === 'malformed' ? [] : ['', ...say('It is neither encrypted nor signed.')];
+  const words = layers.flatMap((layer, index) => {
     const first = `${index + 1}. `;
     if (layer.kind === 'encrypted') return say(encryptedWords(layer, story), first);
     if (layer.kind === 'compressed') {
@@ -97,6 +100,7 @@ function layersWords(story: InspectionStory, say: Say): string[] {
       ...layer.signers.flatMap((signer) => say(signerWords(signer, story), '   - ', '     ')),
     ];
   });
+  return ['', ...words];
 }
 
 const reasonsIn = (layer: InspectedLayer): readonly Reason[] =>
@@ -142,45 +146,33 @@ function foundWords(signer: SignerVerdict, story: InspectionStory): string {
   return `${isOpen ? 'the signature could not be checked' : 'the signature is NOT right'}: ${why}`;
 }
 
-/** Where the engine speaks of a list and its settings, this command has files and options. */
-const ownSentences: { readonly [R in Reason]?: (d: ReasonData) => string } = {
-  'no-path': (d) =>
-    d.issuer
-      ? `its certificate was issued by ${d.issuer}, which is not among the authorities given; add it with \`--ca FILE\``
-      : 'no chain leads from its certificate to one of the authorities given with `--ca`',
-  weak: () => 'the cryptography is weak',
-  'weak-digest': () => 'its digest is weak',
-  'weak-key': () => 'its key is weak',
-  'weak-cipher': () => 'its cipher is weak',
-  stale: () => 'the signature is old',
-  'no-recipient': () => 'none of the keys given is one that it is encrypted to',
-};
-
 function sentencesOf(reasons: readonly Reason[], story: InspectionStory, signer?: SignerVerdict): string {
   return specific(reasons)
     .map((reason) => {
       const missing = signer ? signer.missingIssuer : story.report.missingIssuer;
-      const subject = signer ? subjectFor(reason, signer, story) : null;
-      const data = { issuer: missing, subject, address: story.report.claimed };
-      return (ownSentences[reason] ?? ((d: ReasonData) => sentenceOf(reason, d)))(data);
+      const concerned = signer ? subjectFor(reason, signer, story) : null;
+      const issuer = reason === 'crl-missing' ? (concerned?.issuer ?? null) : missing;
+      return wordsFor(reason, { issuer, subject: concerned?.subject ?? null, address: story.report.claimed });
     })
     .join('; ');
 }
 
-/** `weak` says nothing beside what it is that is weak. */
-function specific(reasons: readonly Reason[]): readonly Reason[] {
-  const isPlain = (reason: Reason) => reason !== 'weak';
-  return reasons.some((reason) => reason.startsWith('weak-')) ? reasons.filter(isPlain) : reasons;
-}
-
-/** The signer's own certificate, where it is the one that is out of time; another one of the path has no name here. */
-function subjectFor(reason: Reason, signer: SignerVerdict, { value, at }: InspectionStory): string | null {
+/**
+ * The signer's own certificate, where it is the one concerned: by its dates, or since an authority given issued it, so that
+ * revocation asks of no other. Another one of the path has no name here.
+ */
+function subjectFor(
+  reason: Reason,
+  signer: SignerVerdict,
+  { value, at, anchors }: InspectionStory,
+): InspectedCertificate | null {
   const own = value.certificates.find((one) => one.sha256 === signer.certificate);
   if (!own) return null;
   const isOutOfTime =
     (reason === 'expired' && Date.parse(own.not_after) < at) ||
     (reason === 'not-yet-valid' && at < Date.parse(own.not_before));
-  return isOutOfTime ? own.subject : null;
+  const isAlone = anchors.some((anchor) => anchor.subject === own.issuer);
+  return isOutOfTime || (ofRevocation.has(reason) && isAlone) ? own : null;
 }
 
 /** What would change the verdict, once for each reason that a layer or the verdict has. */

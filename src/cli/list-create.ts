@@ -47,7 +47,7 @@ async function create(session: Session, text: string, options: CreateOptions): P
   const { site, database, output, folderOf, now, who } = session;
   const address = checkListName(addressOf(text));
   if (address === site['service.address']) throw cliFault('usage-service', { address });
-  const settings = assignments(options.set ?? []);
+  const settings = assignments(options.set ?? [], site.root);
   const profile = options.profile ?? null;
   const warnings = checkPolicy(site, profile, settings);
   const order = keyOrder(options);

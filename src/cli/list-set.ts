@@ -1,7 +1,13 @@
 import type { Command } from 'commander';
+import { siteTrust } from '../app/open-site.ts';
+import type { Site } from '../config/site.ts';
+import { checkRevocation } from '../flow/check-revocation.ts';
+import { checkTrust } from '../flow/check-site.ts';
+import { contextOf } from '../flow/list-context.ts';
 import { isSettingName, parseSetting } from '../policy/settings.ts';
+import { trustOf } from '../policy/trust.ts';
 import { record } from '../store/ledger.ts';
-import { addRole, removeRole, setListSettings } from '../store/lists.ts';
+import { addRole, type ListRow, removeRole, setListSettings } from '../store/lists.ts';
 import { touch } from '../store/meta.ts';
 import type { Role } from '../store/schema.ts';
 import { addressOf, assignments, collect, listNamed } from './arguments.ts';
@@ -58,7 +64,7 @@ async function change(
     ...changesOf('moderator', true, options.addModerator),
     ...changesOf('moderator', false, options.removeModerator),
   ];
-  const set = assignments(texts);
+  const set = assignments(texts, site.root);
   const unset = options.unset ?? [];
   if (roles.length + texts.length + unset.length === 0 && options.profile === undefined) {
     throw cliFault('usage-missing', { what: 'name=value, --unset, --profile or an owner or moderator' });
@@ -73,7 +79,10 @@ async function change(
   );
   const profile =
     options.profile === undefined ? row.profile : options.profile === 'none' ? null : options.profile;
-  const warnings = checkPolicy(site, profile, settings);
+  const warnings = [
+    ...checkPolicy(site, profile, settings),
+    ...(await trustWarnings(site, { ...row, profile, settings }, now)),
+  ];
   const words = [
     ...Object.entries(set).map(([key, value]) => `${key}=${value}`),
     ...unset.map((key) => `${key} unset`),
@@ -100,6 +109,23 @@ async function change(
   output.result({ list: row.address, profile, settings, changed: words, warnings }, [
     `${row.address}: ${words.join(', ')}`,
   ]);
+}
+
+/** What is wrong with the list's own authorities and revocation lists: said at once, not by the first post that fails. */
+async function trustWarnings(site: Site, row: ListRow, now: number): Promise<string[]> {
+  const { policy } = contextOf(row, site.defaults);
+  const own = policy['trust.cafile'] !== null || policy['trust.capath'] !== null;
+  const about = row.address;
+  const found = [
+    ...(own ? await checkTrust(trustOf(policy, siteTrust(site)), about, now) : []),
+    ...(await checkRevocation(policy, {
+      site: siteTrust(site),
+      mayFetch: site['fetch.hosts'].length > 0,
+      about,
+      now,
+    })),
+  ];
+  return found.filter((one) => one.level !== 'good').map((one) => one.text);
 }
 
 function changesOf(role: Role, add: boolean, texts: readonly string[] | undefined): RoleChange[] {

@@ -158,7 +158,7 @@ export const siteSettings = Object.freeze({
     path,
     'no file',
     '/etc/ssl/crl/mail-ca.crl',
-    'A file of the revocation lists (PEM or DER) that all lists use, unless a list has its own. Read at start and on SIGHUP.',
+    'A file of the revocation lists (PEM or DER) that all lists use, unless a list has its own. Read at start and on SIGHUP: whatever renews it ends with `systemctl reload reseal`.',
   ),
   'trust.crlpath': optional(
     path,

@@ -80,13 +80,14 @@ function provenRoles(list: ListContext, { report, roles }: Pick<PostFacts, 'repo
 
 /**
  * Whether a post that cannot be opened may go to the members as it came (`unopened.action`): nothing is proven of it, so
- * where an unsigned post of this From would go. Not one that does not decrypt: whether it does, after a change, would tell
- * each member whether the padding is right (RULES 6).
+ * where an unsigned post of this From would go. Not one that does not decrypt, nor one that did and could not be read
+ * further inside: what became of a changed ciphertext would tell each member whether the padding is right (RULES 6).
  */
 export function mayGoOnUnopened(list: ListContext, facts: Pick<PostFacts, 'report' | 'roles'>): boolean {
   const { report } = facts;
   const { policy } = list;
   if (!list.open || report.claimed === null || report.reasons.includes('decrypt-failed')) return false;
+  if (report.layers.some((layer) => layer.kind === 'encrypted' && layer.opened)) return false;
   if (policy['unopened.action'] !== 'members' || policy['accept.signature'] === 'required') return false;
   return whoMayPost(policy, { from: report.claimed, roles: provenRoles(list, facts) }).answer === 'allow';
 }
@@ -97,6 +98,8 @@ function judgeSignature(list: ListContext, facts: PostFacts): Decision | null {
   if (report.verdict === 'signed') return judgeFreshness(list, facts);
   const reason: DecisionReason = report.reasons[0] ?? 'not-signed';
   if (policy['accept.signature'] === 'required') return refused('accept.signature', reason);
+  // RFC 9788 4.4: readers would show one author or the other, so no moderator is to choose.
+  if (report.reasons.includes('header-mismatch')) return refused('protected-from', 'header-mismatch');
   // RULES 1: a captured ciphertext posted again bare, or in somebody's own outer signature, must not be opened for all.
   if (report.encrypted) {
     const rule = 'accept.encrypted-unsigned';

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { dayOf } from '../base/day.ts';
+import { dayMs, dayOf } from '../base/day.ts';
 import { errnoOf, Fault, wordsOf } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { loadTrustAnchors } from '../pki/trust.ts';
@@ -14,18 +14,19 @@ import { allLists, holdersOf, type ListRow } from '../store/lists.ts';
 import type { BindingRow } from '../store/schema.ts';
 import { compileTemplate } from '../template/templates.ts';
 import { type Finding, finding } from './check-files.ts';
-import { outdatedIn, outdatedRemedy, readCrlFiles } from './crl-files.ts';
+import { checkRevocation } from './check-revocation.ts';
 import type { Keyring } from './keyring.ts';
 import { contextOf, type ListContext, type SiteDefaults } from './list-context.ts';
 
-const day = 86_400_000;
-const soon = 30 * day;
+const soon = 30 * dayMs;
 
 export interface ListCheckParts {
   readonly q: Queries;
   readonly keyring: Keyring;
   readonly defaults: SiteDefaults;
   readonly siteTrust: TrustSource;
+  /** Whether `fetch.hosts` names any. */
+  readonly mayFetch: boolean;
   readonly folderOf: (address: string) => string;
   /** What is said where a key needs a passphrase that only the daemon may be given; null if none is kept from us. */
   readonly unseenPassphrase: string | null;
@@ -61,9 +62,12 @@ async function checkList(parts: ListCheckParts, row: ListRow): Promise<Finding[]
       : [finding('warning', address, `nobody owns it: \`reseal list set ${address} --add-owner ADDRESS\``)]),
     ...(await checkKeys(parts, address)),
     ...(await checkTrust(trustOf(list.policy, parts.siteTrust), address, parts.now)),
-    ...(list.policy.revocation === 'off'
-      ? []
-      : await checkCrls(trustOf(list.policy, parts.siteTrust), address, parts.now)),
+    ...(await checkRevocation(list.policy, {
+      site: parts.siteTrust,
+      mayFetch: parts.mayFetch,
+      about: address,
+      now: parts.now,
+    })),
   ];
 }
 
@@ -150,27 +154,6 @@ export async function checkTrust(source: TrustSource, about: string, now: number
     if (!(error instanceof Fault)) throw error;
     return [finding('problem', about, error.message)];
   }
-}
-
-/** Whether the revocation lists in files can be read and are current. */
-export async function checkCrls(source: TrustSource, about: string, now: number): Promise<Finding[]> {
-  if (source.crlfile === null && source.crlpath === null) return [];
-  const { crls, problems, fault } = await readCrlFiles(source);
-  const over = outdatedIn(crls, now);
-  const until = ({ nextUpdate }: (typeof over)[number]) =>
-    nextUpdate === null ? 'does not say how long it holds' : `ended on ${dayOf(nextUpdate)}`;
-  return [
-    ...(fault ? [finding('problem', about, fault.message)] : []),
-    ...problems.map((problem) => finding('warning', about, `a revocation list cannot be read: ${problem}`)),
-    ...over.map((crl) =>
-      finding(
-        'problem',
-        about,
-        `the revocation list ${crl.path} of ${crl.issuer} ${until(crl)}: ${outdatedRemedy}`,
-      ),
-    ),
-    finding('good', about, `current revocation lists: ${crls.length - over.length}`),
-  ];
 }
 
 /** Certificates in use that members soon cannot be reached with. */

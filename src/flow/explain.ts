@@ -191,7 +191,7 @@ async function postingStory(q: Queries, posting: PostingRow, member: string | nu
     reasons: reasons.map((code) => ({ code, text: sentenceFor(code, report) })),
     // Written by verdictRecord, read back as it was.
     layers: Array.isArray(verdict.layers) ? (verdict.layers as Layer[]) : [],
-    remedy: remedyForPosting({ ...posting, list }),
+    remedy: remedyForPosting({ ...posting, list, reasons }),
     copies,
     members: rows
       .filter((one) => member === null || one.member === member)

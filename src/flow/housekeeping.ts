@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { dayMs } from '../base/day.ts';
 import type { Log } from '../base/log.ts';
 import type { Database } from '../store/database.ts';
 import { freeExpiredLeases } from '../store/deliveries.ts';
@@ -23,7 +24,6 @@ export interface HousekeepingParts {
   readonly retentionMs: number;
 }
 
-const day = 86_400_000;
 const batch = 500;
 
 /**
@@ -41,7 +41,7 @@ export async function keepHouse(parts: HousekeepingParts): Promise<void> {
     parts.log.warn('list-unreadable', { list, detail }),
   );
   for (const list of lists) {
-    const before = now - list.policy['held.days'] * day;
+    const before = now - list.policy['held.days'] * dayMs;
     await database.write((tx) => expirePostings(tx, { listId: list.id, before, at: now }));
   }
   await freeExpiredLeases(database.q, now);
@@ -58,8 +58,8 @@ export async function keepHouse(parts: HousekeepingParts): Promise<void> {
   }
   const before = now - parts.retentionMs;
   const replayDays = Math.max(30, ...lists.map((list) => list.policy['replay.days']));
-  await forgetSignatures(database.q, now - replayDays * day);
-  await forgetReplies(database.q, now - day);
+  await forgetSignatures(database.q, now - replayDays * dayMs);
+  await forgetReplies(database.q, now - dayMs);
   await forgetStarts(database.q, before);
   while ((await forgetMessages(database.q, { before, limit: batch })) === batch);
   while ((await database.write((tx) => forgetLedger(tx, { before, limit: batch }))) === batch);

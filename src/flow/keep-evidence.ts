@@ -11,7 +11,7 @@ import type { RevocationBook } from './revocation-book.ts';
 
 export interface EvidenceParts {
   readonly database: Database;
-  readonly keyring: Keyring;
+  readonly keyring: Pick<Keyring, 'anchorsOf' | 'crlsOf'>;
   readonly revocation: RevocationBook;
   readonly defaults: SiteDefaults;
   readonly clock: Clock;

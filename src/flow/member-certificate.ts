@@ -3,7 +3,7 @@ import { dayOf } from '../base/day.ts';
 import { isFault } from '../base/errors.ts';
 import { type Capabilities, parseCapabilities } from '../cms/capabilities.ts';
 import type { KeyTransport } from '../cms/encrypt.ts';
-import { type ContentCipher, contentCiphers, strengthOf } from '../pki/algorithms.ts';
+import { contentCiphers, strengthOf } from '../pki/algorithms.ts';
 import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
 import type { PathResult } from '../pki/path.ts';
 import { type Reason, sentenceOf } from '../pki/reasons.ts';
@@ -166,23 +166,19 @@ function whenOf(reason: string, certificate: Certificate): string {
 }
 
 /** The ways to send a content key that `member set` may pin. */
-export const keyTransports: readonly string[] = [
+export const keyTransports = [
   'rsa',
   'rsa-oaep-sha1',
   'rsa-oaep-sha256',
   'rsa-oaep-sha384',
   'rsa-oaep-sha512',
-];
+] as const satisfies readonly KeyTransport[];
 
 /** What `member set` pinned; anything else in the row is not believed. */
 export function pinsOf(settings: JsonObject): AlgorithmPins {
   const { cipher, keyTransport } = settings;
-  const known: readonly string[] = contentCiphers;
   return {
-    cipher: typeof cipher === 'string' && known.includes(cipher) ? (cipher as ContentCipher) : undefined,
-    keyTransport:
-      typeof keyTransport === 'string' && keyTransports.includes(keyTransport)
-        ? (keyTransport as KeyTransport)
-        : undefined,
+    cipher: contentCiphers.find((one) => one === cipher),
+    keyTransport: keyTransports.find((one) => one === keyTransport),
   };
 }

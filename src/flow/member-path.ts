@@ -5,7 +5,8 @@ import { wantedFor } from '../pki/wanted.ts';
 import type { FindIntermediates } from './intermediates.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
-import { isNothing, merged, nothingObtained, type Obtained, type RevocationBook } from './revocation-book.ts';
+import { isNothing, merged, nothingObtained, type Obtained } from './obtained.ts';
+import type { RevocationBook } from './revocation-book.ts';
 
 /** Validates the path of a certificate that a copy is to be encrypted to (RFC 8550 4.2, RFC 5280 6). */
 export type PathOf = (list: ListContext, certificate: Certificate) => Promise<PathResult>;
@@ -24,7 +25,7 @@ interface Believed {
 
 /** Makes the validation. Only success is remembered: what was missing may have come a moment later. */
 export function validatePathsWith(d: {
-  keyring: Keyring;
+  keyring: Pick<Keyring, 'anchorsOf'>;
   intermediates: FindIntermediates;
   revocation: RevocationBook;
   clock: Clock;

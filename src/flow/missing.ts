@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { dayOf } from '../base/day.ts';
+import { dayMs, dayOf } from '../base/day.ts';
 import { Fault } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Database, Queries } from '../store/database.ts';
@@ -28,8 +28,6 @@ export interface Settlement {
   cleanUp(): Promise<void>;
 }
 
-const day = 86_400_000;
-
 /**
  * What happens to a copy whose member has no usable certificate (`missing.action`): it is held or dropped, and he is
  * told, at most once in `missing.notice-every`. `apply` writes row, ledger line and notice in one transaction;
@@ -49,7 +47,7 @@ export async function settleMissing(
   const action = list.policy['missing.action'];
   const at = parts.clock.now();
   // A hold began with the post; released and held again it does not start anew.
-  const expiresAt = row.createdAt + list.policy['missing.hold-days'] * day;
+  const expiresAt = row.createdAt + list.policy['missing.hold-days'] * dayMs;
   const { reason, detail } = d.certificate;
   const about = {
     listId: list.id,

@@ -10,12 +10,13 @@ import { certificatesNamed, signersBy } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
 import { decryptionKeys, type Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
-import { isNothing, merged, nothingObtained, type Obtained, type RevocationBook } from './revocation-book.ts';
+import { isNothing, merged, nothingObtained, type Obtained } from './obtained.ts';
+import type { RevocationBook } from './revocation-book.ts';
 
 export interface OpenParts {
   readonly q: Queries;
   readonly workers: Pick<CryptoWorkers, 'open'>;
-  readonly keyring: Keyring;
+  readonly keyring: Pick<Keyring, 'keysOf' | 'anchorsOf'>;
   readonly revocation: RevocationBook;
   readonly clock: Clock;
   /** Octets that one message may unfold to. */

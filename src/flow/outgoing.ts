@@ -9,12 +9,13 @@ import type { CryptoWorkers, SignOptions } from '../smime/workers.ts';
 import type { Database } from '../store/database.ts';
 import type { PostingRow } from '../store/postings.ts';
 import type { SpooledMessage } from '../store/spool.ts';
+import { distributionHeader } from './distribution-header.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
 import { signerOf, wrapperFor } from './list-signature.ts';
 import type { OpenCache } from './open-cache.ts';
 import { reopen } from './open-posting.ts';
-import { clearCopy, distributionHeader, type Prepared, signedClearCopy } from './prepare.ts';
+import { clearCopy, type Prepared, signedClearCopy } from './prepare.ts';
 import { cameEncrypted } from './verdict-record.ts';
 
 export const outgoingFault = faultsOf({

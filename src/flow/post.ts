@@ -1,15 +1,12 @@
-import { dayOf } from '../base/day.ts';
-import { wordsOf } from '../base/errors.ts';
+import { dayMs, dayOf } from '../base/day.ts';
 import { parseEntity } from '../mime/entity.ts';
-import { parseCertificate } from '../pki/certificate.ts';
 import { mayLeaveClear } from '../policy/clear.ts';
 import { mostHops } from '../policy/outer.ts';
-import type { AuthorSignature, Findings } from '../smime/open.ts';
+import type { Findings } from '../smime/open.ts';
 import { duplicateOf } from '../store/postings.ts';
 import { authorize, type Decision, type DropReason } from './authorize.ts';
 import { type Conclusion, conclude } from './decide.ts';
-import { fileHarvest, knownFor, mirrorAddress } from './file-certificates.ts';
-import { type Filing, fileCertificates, type HarvestFacts } from './harvest.ts';
+import { harvestPost } from './harvest-post.ts';
 import { type ListContext, rolesOn } from './list-context.ts';
 import { listSignatureFor } from './list-signature.ts';
 import type { SpooledMail } from './local-mail.ts';
@@ -20,8 +17,7 @@ import { sightingOf } from './replay.ts';
 import { alertOwners, answerSender, mailVariables, tellRole } from './report-mails.ts';
 import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
 
-const day = 86_400_000;
-const duplicateWindowMs = 7 * day;
+const duplicateWindowMs = 7 * dayMs;
 
 /**
  * Why a post is dropped before it is opened, or null: mail that came back to us, automatic answers, bounces, and the
@@ -155,89 +151,6 @@ function hidesSubject(list: ListContext, report: Findings, sign: Prepared['sign'
   return wanted && (isInside || sign === 'as-list');
 }
 
-async function harvestPost(parts: FlowParts, work: PostingWork, report: Findings): Promise<void> {
-  const { list } = work;
-  if (report.author === null) return;
-  const roles = await rolesOn(parts.database.q, list, report.author);
-  // RULES 16: members and senders to -sendcert; who holds a role writes to the list as well.
-  if (!roles.member && !roles.owner && !roles.moderator && !roles.suspended) return;
-  try {
-    await harvestFor(parts, work, report);
-  } catch (error) {
-    // A side branch: what cannot be filed must not keep the post from being decided.
-    parts.log.error('harvest-failed', {
-      id: work.message.id,
-      address: report.author,
-      detail: wordsOf(error),
-    });
-  }
-}
-
-/** What a signed mail's certificates became; [] without a signature. */
-export async function harvestFor(
-  parts: FlowParts,
-  work: PostingWork,
-  report: Findings,
-): Promise<{ filings: readonly Filing[]; released: number }> {
-  const { list, message, spooled } = work;
-  const { author: address, signature } = report;
-  if (address === null || signature === null) return { filings: [], released: 0 };
-  const trust = await trustFor(parts, list, signature);
-  const { receivedAt } = spooled;
-  const at = parts.clock.now();
-  // Decided in the transaction that files it: of two first certificates that come at once, the second is a change.
-  const filed = await parts.database.write(async (tx) => {
-    const known = await knownFor(tx, address);
-    const filings = fileCertificates(list, { address, signature, ...known, ...trust, receivedAt });
-    const expiresAt = at + parts.lifetimeMs;
-    return fileHarvest(tx, { list, messageId: message.id, address, filings, signature, at, expiresAt });
-  });
-  if (filed.filings.some((filing) => filing.action === 'use')) {
-    await mirrorAddress(parts.database.q, parts.certificates, address);
-    parts.log.event('harvested', { id: message.id, address, list: list.address, released: filed.released });
-  }
-  await tellOfPending(parts, work, address, filed.filings);
-  if (filed.released > 0) parts.wakeDelivery();
-  return filed;
-}
-
-/** By what the certificates of a signature are judged: what the opening found out is kept, and used here too. */
-async function trustFor(
-  parts: FlowParts,
-  list: ListContext,
-  signature: AuthorSignature,
-): Promise<Pick<HarvestFacts, 'anchors' | 'intermediates' | 'revocation'>> {
-  const all = [signature.certificate, ...signature.bag].map((der) => parseCertificate(Buffer.from(der)));
-  const [signer] = all;
-  const answers = await parts.revocation.answersAbout(all.map((one) => one.sha256));
-  return {
-    anchors: await parts.keyring.anchorsOf(list),
-    intermediates: signer ? await parts.intermediates(signer) : [],
-    revocation: await parts.revocation.policyOf(list, answers),
-  };
-}
-
-/** RULES 15: a change waits for the owner, who has to know of it. */
-async function tellOfPending(
-  parts: FlowParts,
-  work: PostingWork,
-  address: string,
-  filings: readonly Filing[],
-): Promise<void> {
-  const [pending] = filings.filter((filing) => filing.action === 'pending');
-  if (!pending) return;
-  const { sha256, issuer } = pending.certificate;
-  const how = `reseal cert approve ${address} ${sha256.slice(0, 16)}`;
-  const reasonText = `${address} signed with a certificate that waits for your approval (issued by ${issuer}). Ask ${address} by another way than mail whether it is right, then: ${how}`;
-  const event = 'a certificate waits for your approval';
-  const told = { event, reason: pending.reason, reasonText, member: address, everyMs: day };
-  const mails = await alertOwners(parts, work, told);
-  await parts.database.write(async (tx) => {
-    for (const mail of mails) await mail.queue(tx);
-  });
-  if (mails.length > 0) parts.wakeDelivery();
-}
-
 async function mailsAbout(
   parts: FlowParts,
   work: PostingWork,
@@ -265,7 +178,7 @@ async function mailsAbout(
     mail,
     reason: decision.reason,
     reason_text: reasonText,
-    expires: dayOf(parts.clock.now() + work.list.policy['held.days'] * day),
+    expires: dayOf(parts.clock.now() + work.list.policy['held.days'] * dayMs),
   };
   return [
     ...alerts,

@@ -1,3 +1,4 @@
+import { dayMs } from '../base/day.ts';
 import { faultsOf, isFault } from '../base/errors.ts';
 import { parseEntity } from '../mime/entity.ts';
 import { type ClearPermit, mayLeaveClear } from '../policy/clear.ts';
@@ -9,11 +10,12 @@ import { findPosting, type PostingRow } from '../store/postings.ts';
 import type { DeliveryRow } from '../store/schema.ts';
 import type { SpooledMessage } from '../store/spool.ts';
 import { envelopeOf, type ReadyCopy, sameCopies, sealBatch, withoutLeavers } from './batch.ts';
+import { distributionHeader } from './distribution-header.ts';
 import { type ListContext, listOf, type SiteDefaults } from './list-context.ts';
 import type { FindRecipients } from './member-certificate.ts';
 import { type MissingParts, type Settlement, settleMissing } from './missing.ts';
 import { type OutgoingParts, outgoingOf } from './outgoing.ts';
-import { distributionHeader, intactCopy, type Prepared, readPrepared } from './prepare.ts';
+import { intactCopy, type Prepared, readPrepared } from './prepare.ts';
 import { sealPosting } from './seal-copies.ts';
 import { cameEncrypted, receivedBits, sentenceFor } from './verdict-record.ts';
 
@@ -53,7 +55,7 @@ interface Loaded {
 /** The members of a batch of a post, by address; null for mail to who holds a role. */
 type Members = ReadonlyMap<string, MemberRow> | null;
 
-const farAway = 10 * 365 * 86_400_000;
+const farAway = 10 * 365 * dayMs;
 
 /** Loads a posting for delivery. Faults: 'posting-gone', 'prepared-malformed', and the spool's. */
 export async function loadBatch(parts: BatchParts, postingId: number): Promise<PostingBatches> {

@@ -13,6 +13,13 @@ const bySender: Readonly<Record<string, string>> = {
   'two-from': 'the author sends it again with one address in From',
   'no-path': "add the authority to the list's or the site's trust.cafile; then it is sent again",
   expired: 'the author gets a new certificate and sends it again',
+  revoked: 'the author gets a new certificate and sends it again',
+  'crl-missing':
+    'a current revocation list of the authority comes (trust.crlfile, trust.crlpath, fetch.hosts), or the list sets revocation: soft; then it is sent again',
+  'crl-expired':
+    'the newest revocation list of the authority comes into trust.crlfile or trust.crlpath, `systemctl reload reseal` reads it, and it is sent again (`reseal check` says which)',
+  'crl-invalid':
+    "the revocation list is fetched from the authority's own address; `reseal check` says which; then it is sent again",
   'no-address': 'the author gets a certificate that names his address',
   'no-address-match': 'the author uses the address that his certificate names, or gets one for this address',
   'signed-by-sender': 'who signs must be who stands in From',
@@ -45,9 +52,14 @@ export function remedyForPosting(d: {
   list: string;
   state: PostingState;
   reason: string | null;
+  /** Why its signature gives no rights, as codes. */
+  reasons: readonly string[];
 }): string | null {
-  if (d.state === 'held')
-    return `a moderator decides: \`reseal queue release ${d.id}\` or \`reseal queue refuse ${d.id}\``;
+  if (d.state === 'held') {
+    const decide = `a moderator decides: \`reseal queue release ${d.id}\` or \`reseal queue refuse ${d.id}\``;
+    const cause = d.reasons.map((one) => remedyForReason(one, d.list)).find((one) => one !== null);
+    return cause ? `${decide}; or ${cause}` : decide;
+  }
   return d.state === 'refused' && d.reason !== null ? remedyForReason(d.reason, d.list) : null;
 }
 

@@ -1,31 +1,19 @@
 import type { Clock } from '../base/clock.ts';
+import { dayMs } from '../base/day.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { Crl } from '../pki/crl.ts';
 import { type RevocationPolicy, revocationOff } from '../pki/revocation.ts';
-import type { Wanted } from '../pki/wanted.ts';
+import { type Wanted, wantedKey } from '../pki/wanted.ts';
 import { certificatesNamed, upsertCertificate } from '../store/certificates.ts';
 import type { Database } from '../store/database.ts';
-import { type Authorities, issuerOf } from './crl-proof.ts';
-import type { Fetched, FetchWanted } from './fetch-wanted.ts';
+import { type Authorities, type ProvenCrl, proveCrl } from './crl-proof.ts';
+import type { FetchWanted } from './fetch-wanted.ts';
 import { certificateRow } from './file-certificates.ts';
 import { authoritiesIn } from './intermediates.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
+import { merged, nothingObtained, type Obtained, obtainedFrom, without } from './obtained.ts';
 import type { RevocationStore } from './revocation-store.ts';
-
-/** What came for one judgement beside what was known; nothing of it is believed. */
-export interface Obtained {
-  readonly crls: readonly { readonly crl: Crl; readonly url: string | null }[];
-  readonly answers: readonly {
-    readonly certificate: string;
-    readonly der: Uint8Array;
-    /** Null if it was kept already. */
-    readonly url: string | null;
-  }[];
-  readonly issuers: readonly Certificate[];
-}
-
-export const nothingObtained: Obtained = { crls: [], answers: [], issuers: [] };
 
 /** By what it is known which of what was obtained is right. */
 export interface Proof {
@@ -59,10 +47,10 @@ export interface RevocationBook {
 const recentMs = 300_000;
 const mostRecent = 1_000;
 /** A list is fetched again in time: `refresh` is called each hour. */
-const refreshMs = 7 * 86_400_000;
+const refreshMs = 7 * dayMs;
 const soonMs = 2 * 3_600_000;
 /** An answer that is older is asked for again, whatever it says. */
-const answerMs = 7 * 86_400_000;
+const answerMs = 7 * dayMs;
 const mostOfMessage = 5;
 
 export interface BookParts {
@@ -97,28 +85,28 @@ export function openRevocationBook(parts: BookParts): RevocationBook {
       const der = await keptAnswer(certificate, before);
       if (der) return { ...nothingObtained, answers: [{ certificate, der, url: null }] };
     }
-    const key = keyOf(wanted.kind, wanted.url, wanted.kind === 'ocsp' ? wanted.certificate : '');
+    const key = wantedKey(wanted);
     const known = recent.get(key);
     if (known && known.until > clock.now()) return without(known.obtained, before);
     const fetched = await parts.fetch(wanted);
-    const obtained = fetched ? asObtained(fetched) : nothingObtained;
+    const obtained = fetched ? obtainedFrom(fetched) : nothingObtained;
     note(key, obtained);
     return obtained;
   };
 
-  const prove = async (crl: Crl, authorities: Authorities): Promise<Certificate | null> => {
+  const prove = async (crl: Crl, authorities: Authorities): Promise<ProvenCrl | null> => {
     const stored = authoritiesIn(await certificatesNamed(database.q, crl.issuer));
-    return issuerOf(crl, { ...authorities, others: [...authorities.others, ...stored] });
+    return proveCrl(crl, { ...authorities, others: [...authorities.others, ...stored] });
   };
 
   const keepCrls = async (crls: Obtained['crls'], authorities: Authorities): Promise<void> => {
     const kept = new Set((await store.crls()).map((one) => one.crl.sha256));
     const own = crls.filter(({ crl, url }) => url === null && !kept.has(crl.sha256)).slice(0, mostOfMessage);
     for (const { crl, url } of [...own, ...crls.filter((one) => one.url !== null)]) {
-      const issuer = await prove(crl, authorities);
-      if (issuer) await store.keepCrl(crl, { issuer: issuer.spkiSha256, url });
+      const proven = await prove(crl, authorities);
+      if (proven) await store.keepCrl(proven, url);
       // Now it is known by itself, or it is of no use.
-      if (url !== null) note(keyOf('crl', url), nothingObtained);
+      if (url !== null) note(wantedKey({ kind: 'crl', url }), nothingObtained);
     }
   };
 
@@ -154,7 +142,7 @@ export function openRevocationBook(parts: BookParts): RevocationBook {
       for (const { certificate, der, url } of obtained.answers) {
         if (url === null) continue;
         if (!open.has(certificate)) await store.keepAnswer(Buffer.from(der), { certificate, url });
-        note(keyOf('ocsp', url, certificate), nothingObtained);
+        note(wantedKey({ kind: 'ocsp', url, certificate }), nothingObtained);
       }
       const proven = path.filter((one) => obtained.issuers.some((issuer) => issuer.sha256 === one.sha256));
       if (proven.length === 0) return;
@@ -169,51 +157,13 @@ export function openRevocationBook(parts: BookParts): RevocationBook {
         if (url === null) continue;
         if (now < Math.min(storedAt + refreshMs, (crl.nextUpdate ?? 0) - soonMs)) continue;
         const fetched = await parts.fetch({ kind: 'crl', url });
-        for (const one of fetched ? lists : []) await keepCrls(asObtained(fetched as Fetched).crls, one);
+        if (fetched === null) continue;
+        for (const one of lists) await keepCrls(obtainedFrom(fetched).crls, one);
       }
       await store.clean();
     },
     version: store.version,
   };
-}
-
-const keyOf = (kind: Wanted['kind'], url: string, certificate = ''): string =>
-  `${kind} ${url} ${certificate}`;
-
-/** What of it is not there yet. */
-function without(obtained: Obtained, before: Obtained): Obtained {
-  return {
-    crls: obtained.crls.filter(({ crl }) => !before.crls.some((one) => one.crl.sha256 === crl.sha256)),
-    answers: obtained.answers.filter(({ url, certificate }) =>
-      before.answers.every((one) => one.url !== url || one.certificate !== certificate),
-    ),
-    issuers: obtained.issuers.filter(({ sha256 }) => !before.issuers.some((one) => one.sha256 === sha256)),
-  };
-}
-
-function asObtained(fetched: Fetched): Obtained {
-  switch (fetched.kind) {
-    case 'crl':
-      return { ...nothingObtained, crls: [fetched] };
-    case 'ocsp':
-      return { ...nothingObtained, answers: [fetched] };
-    case 'issuer':
-      return { ...nothingObtained, issuers: fetched.certificates };
-  }
-}
-
-/** Both together. */
-export function merged(a: Obtained, b: Obtained): Obtained {
-  return {
-    crls: [...a.crls, ...b.crls],
-    answers: [...a.answers, ...b.answers],
-    issuers: [...a.issuers, ...b.issuers],
-  };
-}
-
-/** Whether nothing came. */
-export function isNothing({ crls, answers, issuers }: Obtained): boolean {
-  return crls.length + answers.length + issuers.length === 0;
 }
 
 /** Waits for work, but not longer than `ms`; it goes on by itself. */

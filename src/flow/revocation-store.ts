@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
+import { dayMs } from '../base/day.ts';
 import type { Log } from '../base/log.ts';
 import { type Crl, parseCrl } from '../pki/crl.ts';
 import { parseOcspResponse } from '../pki/ocsp.ts';
@@ -7,6 +8,7 @@ import type { Database } from '../store/database.ts';
 import { findRevocation, forgetRevocation, keptCrls, saveRevocation } from '../store/revocation.ts';
 import type { RevocationRow } from '../store/schema.ts';
 import { sharedCopy } from './crl-files.ts';
+import type { ProvenCrl } from './crl-proof.ts';
 
 /** One CRL that is kept; its octets are shared between threads. */
 export interface KeptCrl {
@@ -20,8 +22,8 @@ export interface KeptCrl {
 export interface RevocationStore {
   crls(): Promise<readonly KeptCrl[]>;
   answer(certificate: string): Promise<RevocationRow | null>;
-  /** `issuer`: the SHA-256 of the public key that signed it. */
-  keepCrl(crl: Crl, d: { issuer: string; url: string | null }): Promise<void>;
+  /** `url`: where it was fetched; null for one that came with mail. */
+  keepCrl(proven: ProvenCrl, url: string | null): Promise<void>;
   keepAnswer(der: Buffer, d: { certificate: string; url: string }): Promise<void>;
   /** Forgets what went out of date a week ago, and what is too much. */
   clean(): Promise<void>;
@@ -31,7 +33,7 @@ export interface RevocationStore {
 
 /** Of lists and of answers each; an authority has one or two lists, the largest public ones have some megabytes. */
 const most = { count: 500, octets: 200_000_000 };
-const keptOutdatedMs = 7 * 86_400_000;
+const keptOutdatedMs = 7 * dayMs;
 
 /** Makes the store. CRLs are read from the database once; this process alone writes them. */
 export function openRevocationStore(d: { database: Database; clock: Clock; log: Log }): RevocationStore {
@@ -65,9 +67,9 @@ export function openRevocationStore(d: { database: Database; clock: Clock; log: 
   return {
     crls: async () => [...(await inMemory()).values()],
     answer: (certificate) => findRevocation(d.database.q, answerKey(certificate)),
-    async keepCrl(crl, { issuer, url }) {
+    async keepCrl({ crl, issuerSpkiSha256 }, url) {
       const crls = await inMemory();
-      const key = url === null ? scopeKey(crl, issuer) : `crl ${url}`;
+      const key = url === null ? scopeKey(crl, issuerSpkiSha256) : `crl ${url}`;
       const isKnown = crls.get(key)?.crl.sha256 === crl.sha256;
       const row = {
         key,
@@ -111,11 +113,11 @@ export function openRevocationStore(d: { database: Database; clock: Clock; log: 
 const answerKey = (certificate: string): string => `ocsp ${certificate}`;
 
 /** Lists of one authority that speak of the same certificates; a full list and its delta are two. */
-function scopeKey(crl: Crl, issuer: string): string {
+function scopeKey(crl: Crl, issuerSpkiSha256: string): string {
   const scope = createHash('sha256')
     .update(crl.scopeDer ?? '')
     .digest('hex');
-  return `crl ${issuer} ${scope} ${crl.isDelta ? 'delta' : 'full'}`;
+  return `crl ${issuerSpkiSha256} ${scope} ${crl.isDelta ? 'delta' : 'full'}`;
 }
 
 function kept({ key, url, storedAt, der }: RevocationRow): KeptCrl {

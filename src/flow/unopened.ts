@@ -1,3 +1,4 @@
+import { dayMs } from '../base/day.ts';
 import type { OpenReport } from '../smime/open.ts';
 import { record } from '../store/ledger.ts';
 import { setMessageState } from '../store/messages.ts';
@@ -61,7 +62,7 @@ export async function leaveUnopened(
   if (obstacle === null && (work.posting.kind === 'owner' || work.posting.kind === 'editor'))
     return sendIntact(parts, work, report, reason, detail);
   const isCommand = work.posting.kind !== 'post' && obstacle === null;
-  const deadline = spooled.receivedAt + list.policy['unopened.retry-days'] * 86_400_000;
+  const deadline = spooled.receivedAt + list.policy['unopened.retry-days'] * dayMs;
   if (report.verdict === 'malformed' || isCommand || (obstacle === null && at >= deadline)) {
     const verdict = toJson(
       verdictRecord(report, { decision: 'unopened', rule: reason, receivedAt: spooled.receivedAt }),

@@ -35,6 +35,11 @@ export function editHeader(source: Buffer, fields: readonly Field[], edits: Head
   return Buffer.concat(pieces);
 }
 
+/** Fields byte for byte; one that the end of the message cut off gets its CRLF. */
+export function wholeFields(source: Buffer, fields: readonly Field[]): Buffer {
+  return editHeader(source, fields, { drop: () => false, prepend: [] });
+}
+
 /** A name, a colon, and CRLF only before a blank or at the end. */
 function isOneField(bytes: Buffer): boolean {
   const text = bytes.toString('latin1');

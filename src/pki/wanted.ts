@@ -15,6 +15,13 @@ export type Wanted =
     }
   | { readonly kind: 'issuer'; readonly url: string };
 
+/** Equal for the same thing to fetch: an OCSP responder is asked about each certificate, all else is its URL. */
+export function wantedKey(
+  one: { kind: 'crl' | 'issuer'; url: string } | { kind: 'ocsp'; url: string; certificate: string },
+): string {
+  return one.kind === 'ocsp' ? `ocsp ${one.url} ${one.certificate}` : `${one.kind} ${one.url}`;
+}
+
 const mostWanted = 10;
 
 /**
@@ -25,7 +32,7 @@ export function wantedFor(result: PathResult): Wanted[] {
   const { path, unchecked } = result;
   const wanted = new Map<string, Wanted>();
   const want = (one: Wanted): void => {
-    const key = one.kind === 'ocsp' ? `ocsp ${one.url} ${one.certificate}` : `${one.kind} ${one.url}`;
+    const key = wantedKey(one);
     if (wanted.size < mostWanted && !wanted.has(key)) wanted.set(key, one);
   };
   const last = path[path.length - 1];

@@ -73,6 +73,12 @@ const checks: readonly Check[] = [
     text: 'the minimum is below what RFC 8551 allows: RSA 2048, SHA-256, AES-128',
   },
   {
+    settings: ['revocation'],
+    grave: false,
+    when: (p) => p.revocation === 'off',
+    text: 'revocation: off goes on believing certificates that their authority has revoked',
+  },
+  {
     settings: ['missing.action'],
     grave: false,
     when: (p) => p['missing.action'] === 'drop',

@@ -77,7 +77,7 @@ export const listSettings = Object.freeze({
   'send.hide-subject': setting(
     choice('no', 'yes'),
     'no',
-    'yes: encrypted copies show `[...]` outside instead of the Subject if it is inside too (RFC 9788). What came with a hidden Subject always leaves so.',
+    'yes: encrypted copies show `[...]` outside instead of the Subject if it is inside too (RFC 9788); of an author whose mail program does not put it there, it stays readable. What came with a hidden Subject always leaves so.',
   ),
   'send.reply-to': setting(choice('sender', 'list'), 'sender', 'Where an answer to a post goes by itself.'),
   'send.received': setting(
@@ -168,7 +168,7 @@ export const listSettings = Object.freeze({
   revocation: setting(
     choice('soft', 'hard', 'off'),
     'soft',
-    'Whether certificates are looked up in revocation lists and answers (from `trust.crlfile`, `trust.crlpath`, mail, and `fetch.hosts`): a revoked one is not trusted, but one of which nothing current is known is; neither is; or it is not looked at.',
+    'Whether certificates are looked up in revocation lists and OCSP answers (from `trust.crlfile`, `trust.crlpath`, mail, and `fetch.hosts`). soft: a revoked one is not trusted; one of which nothing current is known counts as not revoked. hard: neither is trusted. off: nothing is looked up.',
   ),
   'replay.days': setting(
     integer('days', 1, 3650),
@@ -192,7 +192,7 @@ export const settingNames = Object.freeze(Object.keys(listSettings)) as readonly
 
 const fault = faultsOf({
   'setting-unknown': (d: { setting: string; nearest: string | null }) =>
-    `There is no list setting "${d.setting}"${d.nearest ? `; did you mean "${d.nearest}"?` : ''}`,
+    `There is no list setting "${d.setting}"${d.nearest ? `; did you mean "${d.nearest}"?` : ': `reseal list show LIST` shows all; those of the site stand in etc/reseal.yaml'}`,
   'setting-value': (d: { setting: string; found: string; expected: string }) =>
     `"${d.setting}" cannot be "${d.found}": expected ${d.expected}`,
 });

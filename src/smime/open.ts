@@ -7,10 +7,10 @@ import { type Entity, parseEntity } from '../mime/entity.ts';
 import { fieldValue } from '../mime/header.ts';
 import { decodeWords } from '../mime/words.ts';
 import type { Floor } from '../pki/algorithms.ts';
-import { parseCertificate } from '../pki/certificate.ts';
+import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import type { Reason } from '../pki/reasons.ts';
 import type { RevocationPolicy } from '../pki/revocation.ts';
-import { type Wanted, wantedFor } from '../pki/wanted.ts';
+import { type Wanted, wantedFor, wantedKey } from '../pki/wanted.ts';
 import { contentOf, contentSha256 } from './content.ts';
 import { type ProtectedHeader, protectedHeaderOf } from './header-protection.ts';
 import { type JudgedSigner, judgeSigners, type Pin, reportLayer } from './judge.ts';
@@ -116,32 +116,12 @@ function headerOf({ buffer, byteOffset, byteLength }: Uint8Array): Entity | null
 
 function openEntity(message: Entity, request: OpenRequest): OpenReport {
   const known = request.known.map((der) => parseCertificate(Buffer.from(der)));
-  const trust = {
-    anchors: { certificates: request.anchors.map((der) => parseCertificate(Buffer.from(der))) },
-    known,
-    pins: request.pins,
-    at: request.at,
-    floor: request.floor,
-    revocation: request.revocation,
-  };
-  const peeled = peel(message, {
-    keys: request.keys,
-    known,
-    floor: request.floor,
-    openedSize: request.openedSize,
-  });
-  const judged = new Map<CheckedSignature, JudgedSigner[]>();
-  for (const layer of peeled.layers)
-    if (layer.kind === 'signed') judged.set(layer, judgeSigners(layer, trust));
-
-  const layers = peeled.layers.map((layer) =>
-    layer.kind === 'signed' ? reportLayer(layer, judged.get(layer) ?? []) : layer,
-  );
-  const encrypted = layers.some((layer) => layer.kind === 'encrypted');
-  const inner = innerSignature(peeled.layers);
-  const signers = inner && (judged.get(inner) ?? []);
+  const { keys, floor, openedSize } = request;
+  const peeled = peel(message, { keys, known, floor, openedSize });
   const { failure, payload } = peeled;
-  const authenticated = signers !== null && isIntact(signers, inner?.reasons ?? []);
+  const { layers, inner, signers, isSigned } = judgeLayers(peeled.layers, request, known);
+  const encrypted = layers.some((layer) => layer.kind === 'encrypted');
+  const authenticated = inner !== null && isIntact(signers, inner.reasons);
   const protectedHeader = failure ? null : protectedHeaderOf(payload, { message, encrypted, authenticated });
   const claimed = theMailbox(message.fields, 'From')?.address ?? null;
   const claim = {
@@ -151,25 +131,14 @@ function openEntity(message: Entity, request: OpenRequest): OpenReport {
   };
   const judgement: Judgement = failure
     ? { verdict: failure.verdict, author: null, signer: null, speaking: [], reasons: [failure.reason] }
-    : judgeClaim(signers, inner?.reasons ?? [], claim, request.pins);
+    : judgeClaim(inner && signers, inner?.reasons ?? [], claim, request.pins);
   const { verdict, author, speaking } = judgement;
-  const outerOnly = !failure && !inner && encrypted && judged.size > 0;
-  // All that points into plaintexts is read before they are wiped.
-  const signature = judgement.signer && inner ? signatureOf(judgement.signer, inner) : null;
-  const needs = needsOf(peeled.layers);
-  const sha256 = failure ? null : contentSha256(message, payload);
+  const outerOnly = !failure && !inner && encrypted && isSigned;
   const brought = speaking.length > 0 ? inner : null;
-  const crls = brought?.crls.map(tight) ?? [];
-  const ocsp = brought?.ocsp.map(tight) ?? [];
   // Unsigned, protected header fields (RFC 9788) are the entity's own and stay.
   const keepHeader = !inner && protectedHeader !== null && payload === peeled.entity;
-  const entity = failure
-    ? null
-    : contentOf(message, peeled, keepHeader && protectedHeader.form !== 'rfc8551');
-  for (const plaintext of peeled.inflated) plaintext.wipe();
-  if (failure) for (const plaintext of peeled.plaintexts) plaintext.wipe();
-
-  return {
+  // Copied out of the plaintexts before they are wiped.
+  const found: Findings = {
     verdict,
     author,
     from: addressesOf(message),
@@ -177,18 +146,54 @@ function openEntity(message: Entity, request: OpenRequest): OpenReport {
     encrypted,
     layers,
     reasons: outerOnly ? [...judgement.reasons, 'outer-only'] : judgement.reasons,
-    missingIssuer: missingIssuerOf(signers ?? []),
-    signature,
+    missingIssuer: missingIssuerOf(signers),
+    signature: judgement.signer && inner ? signatureOf(judgement.signer, inner) : null,
     protected: protectedHeader,
     subject: (authenticated ? protectedHeader?.subject : null) ?? outerSubjectOf(message),
-    contentSha256: sha256,
-    wanted: wantedBy(speaking),
+    contentSha256: failure ? null : contentSha256(message, payload),
+    wanted: wantedBy(speaking, layers.some(isMalleable)),
     certificates: certificatesIn(peeled.layers),
-    crls,
-    ocsp,
+    crls: brought?.crls.map(tight) ?? [],
+    ocsp: brought?.ocsp.map(tight) ?? [],
     remarks: [...new Set(speaking.flatMap((signer) => signer.verdict.remarks))],
-    entity,
-    needs,
+    needs: needsOf(peeled.layers),
+  };
+  const entity = failure
+    ? null
+    : contentOf(message, peeled, keepHeader && protectedHeader.form !== 'rfc8551');
+  for (const plaintext of peeled.inflated) plaintext.wipe();
+  if (failure) for (const plaintext of peeled.plaintexts) plaintext.wipe();
+  return { ...found, entity };
+}
+
+/** What is found of the signatures of all layers, and the one that counts. */
+interface JudgedLayers {
+  readonly layers: readonly Layer[];
+  /** The signature inside the innermost encryption (RULES 1). */
+  readonly inner: CheckedSignature | null;
+  /** Those of `inner`; none without it. */
+  readonly signers: readonly JudgedSigner[];
+  /** Whether there is a signature in any place, outside the encryption too. */
+  readonly isSigned: boolean;
+}
+
+function judgeLayers(
+  peeled: readonly PeeledLayer[],
+  request: OpenRequest,
+  known: readonly Certificate[],
+): JudgedLayers {
+  const { pins, at, floor, revocation } = request;
+  const anchors = { certificates: request.anchors.map((der) => parseCertificate(Buffer.from(der))) };
+  const trust = { anchors, known, pins, at, floor, revocation };
+  const judged = new Map<CheckedSignature, JudgedSigner[]>();
+  for (const layer of peeled) if (layer.kind === 'signed') judged.set(layer, judgeSigners(layer, trust));
+  const signersOf = (layer: CheckedSignature) => judged.get(layer) ?? [];
+  const inner = innerSignature(peeled);
+  return {
+    layers: peeled.map((layer) => (layer.kind === 'signed' ? reportLayer(layer, signersOf(layer)) : layer)),
+    inner,
+    signers: inner ? signersOf(inner) : [],
+    isSigned: judged.size > 0,
   };
 }
 
@@ -202,11 +207,17 @@ function innerSignature(layers: readonly PeeledLayer[]): CheckedSignature | null
   return found;
 }
 
-/** Of all signers together, each once. */
-function wantedBy(signers: readonly JudgedSigner[]): Wanted[] {
-  const all = signers.flatMap(({ path }) => (path ? wantedFor(path) : []));
-  const key = (one: Wanted) => [one.kind, one.url, one.kind === 'ocsp' ? one.certificate : ''].join(' ');
-  return [...new Map(all.map((one) => [key(one), one])).values()].slice(0, openLimits.wanted);
+/** EnvelopedData: nothing tells whether somebody changed the ciphertext. */
+const isMalleable = (layer: Layer): boolean => layer.kind === 'encrypted' && layer.form === 'enveloped';
+
+/**
+ * Of all signers together, each once. What stands in a certificate that no authority signed can be pieced together from
+ * a captured ciphertext: asking for that URL would tell its host somebody else's plaintext (EFAIL, section 6).
+ */
+function wantedBy(signers: readonly JudgedSigner[], malleable: boolean): Wanted[] {
+  const found = signers.flatMap(({ path }) => (path ? wantedFor(path) : []));
+  const all = malleable ? found.filter((one) => one.kind !== 'issuer') : found;
+  return [...new Map(all.map((one) => [wantedKey(one), one])).values()].slice(0, openLimits.wanted);
 }
 
 function certificatesIn(layers: readonly PeeledLayer[]): Uint8Array[] {

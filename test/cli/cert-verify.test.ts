@@ -191,6 +191,19 @@ describe('cert verify', () => {
     expect(good.stdout).toContain('Revocation: not checked; `--crl FILE`');
   });
 
+  it.each<[string, () => readonly string[], string]>([
+    ['who was revoked', () => crl(ca, { revoked: [alice] }), 'the certificate of CN=Alice was revoked.'],
+    [
+      'whose list is missing',
+      () => crl(middle),
+      'no current revocation list of CN=Root was found for the certificate of CN=Alice.',
+    ],
+    ['who had expired', () => ['--at', '2090-01-01'], 'the certificate of CN=Alice had expired'],
+  ])('names %s', async (_, args, sentence) => {
+    const { stdout } = await root.run('cert', 'verify', alice.certPath, ...trust(), ...args());
+    expect(stdout.replace(/\s+/g, ' ')).toContain(sentence);
+  });
+
   it.each<[string, () => readonly string[], RegExp]>([
     ['no file', () => [], /missing required argument/],
     ['a missing file', () => ['/nowhere/a.pem'], /there is no such file/],

@@ -121,6 +121,26 @@ describe('check', () => {
       /trust: the revocation lists in .*nix\.crl cannot be read \(ENOENT\)/,
     ],
     [
+      'a file that holds no revocation list',
+      (root) => {
+        root.file('etc/reseal.yaml', 'trust: {cafile: ca.pem, crlfile: ca.pem}\n');
+      },
+      /^trust: a revocation list cannot be read: .*ca\.pem: it holds no revocation list/,
+    ],
+    [
+      'an outdated revocation list',
+      (root) => {
+        root.file('etc/reseal.yaml', 'trust: {cafile: ca.pem, crlfile: old.crl}\n');
+        root.file('old.crl', ca.crl({ thisUpdate: new Date(0), nextUpdate: new Date(86_400_000) }));
+      },
+      /^trust: the revocation list .*old\.crl of CN=Test Root ended on 1970-01-02: get the newest one/,
+    ],
+    [
+      'a list that asks for revocation lists where there are none',
+      (root) => root.json('list', 'set', 'team', 'revocation=hard'),
+      /^team@lists\.example: revocation: hard trusts no certificate without a current revocation list/,
+    ],
+    [
       'no relay',
       (root) => root.file('etc/reseal.yaml', 'relay.port: 1\n'),
       /relay 127\.0\.0\.1:1: no connection \(ECONNREFUSED\)/,
@@ -152,6 +172,17 @@ describe('check', () => {
       problems.filter((one) => sentence.test(one)),
       problems.join('\n'),
     ).not.toEqual([]);
+  });
+
+  it('says once, not for each list, what is wrong with what all of them use', async () => {
+    const root = await goodRoot();
+    const none = (await check(root)).report.findings.filter((one) =>
+      /no revocation lists are given/.test(one.text),
+    );
+    expect(none).toMatchObject([{ about: 'trust', level: 'warning' }]);
+    root.file('etc/reseal.yaml', 'trust: {cafile: ca.pem, crlfile: nix.crl}\n');
+    const { problems } = await check(root);
+    expect(problems.filter((one) => /nix\.crl/.test(one))).toEqual([expect.stringMatching(/^trust: /)]);
   });
 
   it('only warns of a passphrase that the daemon may have by LoadCredential', async () => {

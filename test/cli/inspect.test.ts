@@ -577,6 +577,24 @@ describe('for people', () => {
     return { ...result, text: result.stdout.replace(/\s+/g, ' ') };
   };
 
+  it('whose certificate was revoked, and whose list is missing', async () => {
+    const post = fromAlice(await signed(people.alice, plain));
+    const revoked = root.file('names-revoked.crl', people.ca.crl({ revoked: [people.alice] }));
+    expect((await words(post, '--ca', people.ca.certPath, '--crl', revoked)).text).toMatch(
+      /but the certificate of CN=[^ ]+ was revoked/,
+    );
+    const other = root.file('names-other.crl', strangerCa.crl());
+    expect((await words(post, '--ca', people.ca.certPath, '--crl', other)).text).toMatch(
+      /no current revocation list of CN=.+ was found for the certificate of CN=/,
+    );
+  });
+
+  it('nothing about layers of what cannot be read', async () => {
+    const { text } = await words(Buffer.alloc(0));
+    expect(text).toContain('MALFORMED');
+    expect(text).not.toContain('neither encrypted nor signed');
+  });
+
   it('who, what, why, and what would change it', async () => {
     const inside = await signed(stranger, plain, { chain: [strangerCa] });
     const message = mailOf(from('zoe@example.org'), await encrypted(people.list, inside));

@@ -275,4 +275,17 @@ describe('list set, show, close and open', () => {
     expect(await root.json('list', 'list')).toMatchObject([{ state: 'closed' }]);
     expect(await root.json('list', 'open', 'team')).toMatchObject({ state: 'open' });
   });
+
+  it("tells at once what is wrong with a list's own authorities and revocation lists, below the root", async () => {
+    const root = makeRoot();
+    await root.json('list', 'create', 'team@lists.example', '--key', 'p-256');
+    const set = await root.run('list', 'set', 'team', 'trust.cafile=nix.pem', 'trust.crlfile=nix.crl');
+    expect(set.code).toBe(0);
+    for (const name of ['nix.pem', 'nix.crl'])
+      expect(set.stderr).toContain(`in ${join(root.path, name)} cannot be read (ENOENT)`);
+    const hard = await root.run('list', 'set', 'team', '--unset', 'trust.crlfile', 'revocation=hard');
+    expect(hard.stderr).toContain('warning: revocation: hard trusts no certificate');
+    const wrong = await root.run('list', 'set', 'team', 'fetch.hosts=x');
+    expect(wrong.stderr).toContain('those of the site stand in etc/reseal.yaml');
+  });
 });

@@ -1,26 +1,19 @@
 import { createECDH, createPrivateKey, type KeyObject } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { aeadOf, decryptAead } from '../../src/cms/aead.ts';
 import { recoverEcdh, wrapKey } from '../../src/cms/ecdh.ts';
 import { substituteKey } from '../../src/cms/substitute.ts';
 import { bitsOf, readBer } from '../../src/pki/ber.ts';
 import { spkiOf } from '../kit/issue.ts';
-import { needs } from '../kit/needs.ts';
+import { hex, labelOf, needsWycheproof, wycheproof } from '../kit/wycheproof.ts';
 import { schemeOf, wrapAlgorithm } from './agreement.ts';
 
-const folder = '../shared/corpora/wycheproof';
-
-interface Vector {
-  readonly tcId: number;
-  readonly comment: string;
-  readonly flags: readonly string[];
-  readonly result: 'valid' | 'invalid' | 'acceptable';
-  /** Hexadecimal, as all that follows. */
+interface Agreement {
   readonly public: string;
   readonly private: string;
   readonly shared: string;
+}
+interface Aead {
   readonly key: string;
   readonly iv: string;
   readonly aad: string;
@@ -28,17 +21,12 @@ interface Vector {
   readonly ct: string;
   readonly tag: string;
 }
-interface Group {
-  readonly ivSize?: number;
-  readonly keySize?: number;
-  readonly tagSize?: number;
-  readonly tests: readonly Vector[];
+interface AeadGroup {
+  readonly keySize: 128 | 192 | 256;
+  readonly tagSize: number;
 }
-const groups = (file: string): readonly Group[] =>
-  JSON.parse(readFileSync(join(folder, file), 'utf8')).testGroups;
-const hex = (text: string) => Buffer.from(text, 'hex');
 
-describe.skipIf(!needs('the corpus wycheproof', existsSync(folder)))('Wycheproof', () => {
+describe.skipIf(!needsWycheproof())('Wycheproof, agreement and authenticated ciphers', () => {
   const wrap = 'id-aes256-wrap';
   const wrapDer = wrapAlgorithm(wrap);
   const contentKey = Buffer.alloc(32, 9);
@@ -63,7 +51,7 @@ describe.skipIf(!needs('the corpus wycheproof', existsSync(folder)))('Wycheproof
 
   it('X25519', () => {
     const counts = { valid: 0, invalid: 0 };
-    for (const { tests } of groups('x25519_asn_test.json')) {
+    for (const { tests } of wycheproof<unknown, Agreement>('x25519_asn_test.json')) {
       for (const v of tests) {
         const point = pointOf(v.public);
         // A broken private key is no message's doing.
@@ -73,10 +61,10 @@ describe.skipIf(!needs('the corpus wycheproof', existsSync(folder)))('Wycheproof
         // RFC 7748 6.1: a secret of zeros says that the sender chose a point of small order.
         const zero = /^0*$/.test(v.shared);
         if (v.result === 'valid' || (v.result === 'acceptable' && !zero)) {
-          expect(opened, `${v.tcId}: ${v.comment}`).toBe(true);
+          expect(opened, labelOf(v)).toBe(true);
           counts.valid++;
         } else if (zero) {
-          expect(opened, `${v.tcId}: ${v.comment}`).toBe(false);
+          expect(opened, labelOf(v)).toBe(false);
           counts.invalid++;
         }
       }
@@ -87,16 +75,16 @@ describe.skipIf(!needs('the corpus wycheproof', existsSync(folder)))('Wycheproof
 
   it('ECDH on P-256', () => {
     const counts = { valid: 0, invalid: 0 };
-    for (const { tests } of groups('ecdh_secp256r1_test.json')) {
+    for (const { tests } of wycheproof<unknown, Agreement>('ecdh_secp256r1_test.json')) {
       for (const v of tests) {
         const point = pointOf(v.public);
         if (point === null) continue;
         const opened = agrees(p256(v.private), point, v.shared, '1.3.132.1.11.1');
         if (v.result === 'valid') {
-          expect(opened, `${v.tcId}: ${v.comment}`).toBe(true);
+          expect(opened, labelOf(v)).toBe(true);
           counts.valid++;
         } else if (v.result === 'invalid' && v.shared === '') {
-          expect(opened, `${v.tcId}: ${v.comment}`).toBe(false);
+          expect(opened, labelOf(v)).toBe(false);
           counts.invalid++;
         }
       }
@@ -118,23 +106,19 @@ describe.skipIf(!needs('the corpus wycheproof', existsSync(folder)))('Wycheproof
 
   it('AES-GCM', () => {
     let seen = 0;
-    for (const { keySize, tagSize, tests } of groups('aes_gcm_test.json')) {
-      const aead = aeadOf(`aes-${keySize as 128 | 192 | 256}-gcm`);
+    for (const { keySize, tagSize, tests } of wycheproof<AeadGroup, Aead>('aes_gcm_test.json')) {
+      const aead = aeadOf(`aes-${keySize}-gcm`);
       if (aead === null || tagSize !== 128) continue;
       for (const v of tests) {
-        const [nonce, mac, additional, ct] = [v.iv, v.tag, v.aad, v.ct].map(hex) as [
-          Buffer,
-          Buffer,
-          Buffer,
-          Buffer,
-        ];
+        const nonce = hex(v.iv);
+        const ct = hex(v.ct);
         // No message has a nonce of no octets: `readAeadParameters` refuses it.
         if (nonce.length < 1 || nonce.length > 128) continue;
         const parameters = { nonce, tagLength: 16 };
-        const d = { parameters, mac, additional, segments: [ct], size: ct.length };
+        const d = { parameters, mac: hex(v.tag), additional: hex(v.aad), segments: [ct], size: ct.length };
         const opened = decryptAead(aead, hex(v.key), d);
         const expected = v.result === 'valid' ? v.msg : null;
-        expect(opened?.toString('hex') ?? null, `${v.tcId}: ${v.comment}`).toBe(expected);
+        expect(opened?.toString('hex') ?? null, labelOf(v)).toBe(expected);
         seen++;
       }
     }

@@ -4,11 +4,15 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Fault } from '../../src/base/errors.ts';
 import { openAuthEnveloped } from '../../src/cms/auth-enveloped-data.ts';
+import { parseCapabilities } from '../../src/cms/capabilities.ts';
 import { openCompressed } from '../../src/cms/compressed-data.ts';
 import { parseContentInfo } from '../../src/cms/content-info.ts';
+import { encryptContent, recipientOf } from '../../src/cms/encrypt.ts';
 import { type DecryptionKey, openEnveloped } from '../../src/cms/enveloped-data.ts';
+import { signDetached } from '../../src/cms/sign.ts';
 import { parseSignedData } from '../../src/cms/signed-data.ts';
-import { cipherOf, derAlgorithm } from '../../src/pki/algorithms.ts';
+import { verifySigner } from '../../src/cms/verify.ts';
+import { cipherOf, defaultFloor, derAlgorithm } from '../../src/pki/algorithms.ts';
 import { parseCertificate, publicKeyOf } from '../../src/pki/certificate.ts';
 import * as w from '../../src/pki/der.ts';
 import { type Identity, makeCa } from '../kit/pki.ts';
@@ -16,7 +20,7 @@ import { agreeWith } from './agreement.ts';
 import { cbc, contentInfo, forgeEnvelope, forgeSignedData, oid, transportTo } from './forge.ts';
 import { decryptionKey } from './keys.ts';
 
-/** The rarer structures with octets changed: whatever comes, a Fault of this folder or a result. */
+/** Structures that we write, and rarer ones, with octets changed: whatever comes, a Fault of this folder or a result. */
 
 const text = Buffer.from('Content-Type: text/plain\r\n\r\nStill here.\r\n');
 let alice: Identity;
@@ -36,7 +40,13 @@ function survives(der: Buffer): boolean {
     if (kind === 'enveloped-data') openEnveloped(content, keys);
     else if (kind === 'auth-enveloped-data') openAuthEnveloped(content, keys);
     else if (kind === 'compressed-data') openCompressed(content);
-    else if (kind === 'signed-data') parseSignedData(content);
+    else if (kind === 'signed-data') {
+      const data = parseSignedData(content);
+      for (const signer of data.signers) {
+        verifySigner(data, signer, data.content ?? [text], [parseCertificate(alice.certDer)], defaultFloor);
+        if (signer.capabilities) parseCapabilities(signer.capabilities);
+      }
+    }
     return true;
   } catch (error) {
     if (error instanceof Fault && error.code.startsWith('cms-')) return true;
@@ -65,7 +75,22 @@ function protectedBy(cipher: CipherCCMTypes | 'chacha20-poly1305'): Buffer {
   });
 }
 
+function sealed(identity: Identity, cipher: 'aes-128-cbc' | 'aes-256-gcm'): Buffer {
+  const encrypted = encryptContent(text, cipher);
+  const recipient = recipientOf(parseCertificate(identity.certDer), identity === bob ? 'ecdh' : 'rsa');
+  return Buffer.concat([encrypted.prefixFor(recipient), encrypted.tail]);
+}
+
 const samples: [string, () => Buffer][] = [
+  ['key transport, CBC', () => sealed(alice, 'aes-128-cbc')],
+  ['key agreement, GCM', () => sealed(bob, 'aes-256-gcm')],
+  [
+    'signed',
+    () => {
+      const certificate = parseCertificate(bob.certDer);
+      return signDetached(text, { key: bob.key, certificate, chain: [], at: Date.now() });
+    },
+  ],
   ['CCM', () => protectedBy('aes-128-ccm')],
   ['ChaCha20-Poly1305', () => protectedBy('chacha20-poly1305')],
   [

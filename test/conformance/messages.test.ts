@@ -6,10 +6,10 @@ import type { DecryptionKey } from '../../src/cms/enveloped-data.ts';
 import { defaultFloor } from '../../src/pki/algorithms.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { certificatesFromPem } from '../../src/pki/pem.ts';
-import { revocationOff } from '../../src/pki/revocation.ts';
 import { type OpenReport, openMessage } from '../../src/smime/open.ts';
 import { needs } from '../kit/needs.ts';
 import { cmsEntity, mailOf, signedEntity } from '../kit/smime-mime.ts';
+import { requestOf } from '../smime/messages.ts';
 
 /** Every message that others published, through the whole engine: layers, signatures, trust and From. */
 const corpora = '../shared/corpora';
@@ -20,17 +20,9 @@ function open(
   message: Buffer,
   d: { anchors?: Buffer[]; known?: Buffer[]; keys?: DecryptionKey[]; at: string; allowWeak?: boolean },
 ): OpenReport {
-  return openMessage({
-    message,
-    keys: d.keys ?? [],
-    anchors: d.anchors ?? [],
-    known: d.known ?? [],
-    pins: [],
-    at: Date.parse(d.at),
-    floor: { ...defaultFloor, allowWeak: d.allowWeak === true },
-    openedSize: 1024 * 1024,
-    revocation: revocationOff,
-  });
+  const { at, allowWeak = false, ...known } = d;
+  const floor = { ...defaultFloor, allowWeak };
+  return openMessage(requestOf(message, { ...known, at: Date.parse(at), floor }));
 }
 
 describe.skipIf(!present('rfc4134'))('RFC 4134', () => {

@@ -143,7 +143,7 @@ describe('a captured post (RULES 1)', () => {
     });
   });
 
-  it('on another list with the same key', async () => {
+  it('on another list with the same key (surreptitious forwarding)', async () => {
     const other = await world.list({ keyFrom: list.identity, members: [alice, mallory] });
     const shared = await world.list({ identity: list.identity, members: [alice, mallory] });
     expect(other.address).not.toBe(shared.address);
@@ -198,14 +198,14 @@ describe('From is the signer (RULES 3)', () => {
     await reachesNobody(fate.id);
   });
 
-  it('the protected From names somebody else', async () => {
+  it('the protected From names somebody else: refused', async () => {
     const entity = Buffer.concat([
       Buffer.from(`From: ${mallory.address}\r\nContent-Type: text/plain; charset=utf-8; hp="cipher"\r\n\r\n`),
       Buffer.from(`${secret}\r\n`),
     ]);
     const post = await signedAndEncrypted(alice, list, { entity });
     const fate = await world.post(post, list.address);
-    expect(fate).toMatchObject({ event: 'held', reason: 'encrypted-unsigned' });
+    expect(fate).toMatchObject({ event: 'refused', reason: 'header-mismatch' });
     await reachesNobody(fate.id);
   });
 

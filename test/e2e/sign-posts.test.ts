@@ -7,14 +7,13 @@ import { parseContentInfo } from '../../src/cms/content-info.ts';
 import { signDetached } from '../../src/cms/sign.ts';
 import { parseSignedData } from '../../src/cms/signed-data.ts';
 import { storiesOf } from '../../src/flow/explain.ts';
-import { defaultFloor } from '../../src/pki/algorithms.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
-import { revocationOff } from '../../src/pki/revocation.ts';
 import { type OpenReport, openMessage } from '../../src/smime/open.ts';
 import { decryptionKey } from '../cms/keys.ts';
 import { runProgram, saidBy, withFiles } from '../kit/client.ts';
 import type { Identity } from '../kit/pki.ts';
 import { headerOf, mailOf, signedEntity, splitSigned, textEntity } from '../kit/smime-mime.ts';
+import { requestOf } from '../smime/messages.ts';
 import {
   clearPost,
   encrypted,
@@ -54,17 +53,7 @@ const headOf = (mail: Buffer) => mail.subarray(0, mail.indexOf('\r\n\r\n')).toSt
 
 /** What a mail program with our engine makes of a copy. */
 function readBy(who: Identity, copy: Buffer): OpenReport {
-  return openMessage({
-    message: copy,
-    keys: [decryptionKey(who)],
-    anchors: [world.ca.certDer],
-    known: [],
-    pins: [],
-    at: Date.now(),
-    floor: defaultFloor,
-    openedSize: 1_000_000,
-    revocation: revocationOff,
-  });
+  return openMessage(requestOf(copy, { keys: [decryptionKey(who)], anchors: [world.ca.certDer] }));
 }
 
 /** openssl's word on the list's signature, with the binding of its certificate (RFC 5035). */

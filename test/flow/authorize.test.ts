@@ -209,6 +209,16 @@ describe('authorize', () => {
       'held by verdict-mismatch: no-address-match',
     ],
     [
+      'another protected From, in clear',
+      { report: bad('mismatch', 'header-mismatch') },
+      'refused by protected-from: header-mismatch',
+    ],
+    [
+      'another protected From, encrypted',
+      { report: { ...bad('mismatch', 'outer-only', 'header-mismatch'), ...sealed('aes-256-gcm') } },
+      'refused by protected-from: header-mismatch',
+    ],
+    [
       'triple DES',
       { report: { ...signed(), ...sealed('des-ede3-cbc') } },
       'held by minimum.cipher: weak-cipher',

@@ -1,4 +1,5 @@
 import { openFetcher } from '../../src/fetch/fetcher.ts';
+import { crlFilesFault } from '../../src/flow/crl-files.ts';
 import { fetchWantedWith } from '../../src/flow/fetch-wanted.ts';
 import { findIntermediatesWith } from '../../src/flow/intermediates.ts';
 import type { Keyring } from '../../src/flow/keyring.ts';
@@ -30,15 +31,15 @@ export async function lookUps(o: Options) {
   const site = o.site ?? (await makeSite());
   const clock = stoppedClock(Date.now());
   const anchors = { certificates: o.anchors.map((one) => parseCertificate(one.certDer)) };
-  const keyring = {
+  const keyring: Pick<Keyring, 'keysOf' | 'anchorsOf' | 'crlsOf'> = {
     keysOf: async () => ({ pairs: [], problems: [] }),
     anchorsOf: async () => anchors,
     crlsOf: async () => ({
       crls: (o.files ?? []).map((der) => ({ ...parseCrl(der), path: 'x' })),
       problems: [],
-      fault: o.unreadable ? new Error('unreadable') : null,
+      fault: o.unreadable ? crlFilesFault('crl-unreadable', { path: 'x', errno: 'EACCES' }) : null,
     }),
-  } as unknown as Keyring;
+  };
   const fetcher = openFetcher({
     hosts: o.port === undefined ? [] : [`pki.example:${o.port}`],
     timeoutMs: 5000,

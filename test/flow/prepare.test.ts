@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { brandReceived } from '../../src/base/bytes.ts';
+import { distributionHeader } from '../../src/flow/distribution-header.ts';
 import {
   clearCopy,
-  distributionHeader,
   intactCopy,
   type Prepared,
   prepareFor,

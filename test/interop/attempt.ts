@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { formatCapabilities, ownCapabilities } from '../../src/cms/capabilities.ts';
 import { recipientOf } from '../../src/cms/encrypt.ts';
-import { defaultFloor } from '../../src/pki/algorithms.ts';
+import { signOpaque } from '../../src/cms/sign.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
-import { revocationOff } from '../../src/pki/revocation.ts';
 import type { Layer } from '../../src/smime/layers.ts';
 import { type OpenReport, openMessage } from '../../src/smime/open.ts';
 import { startSealing } from '../../src/smime/seal.ts';
@@ -11,7 +10,8 @@ import { signEntity } from '../../src/smime/sign.ts';
 import { readSigned } from '../cms/forge.ts';
 import { decryptionKey } from '../cms/keys.ts';
 import type { Identity } from '../kit/pki.ts';
-import { cmsOf, headerOf, mailOf, splitSigned, textEntity } from '../kit/smime-mime.ts';
+import { cmsEntity, cmsOf, headerOf, mailOf, splitSigned, textEntity } from '../kit/smime-mime.ts';
+import { requestOf } from '../smime/messages.ts';
 import type { EncryptStep, SignStep, Step } from './operations.ts';
 import type { Peer } from './peers.ts';
 import type { People } from './people.ts';
@@ -86,16 +86,15 @@ async function unwrapped(peer: Peer, step: Step, message: Buffer, to: Identity):
   return content;
 }
 
-/** multipart/signed as the list writes it. */
+/** multipart/signed as the list writes it; or opaque, as it signs what has bare line ends. */
 export function resealSigns(inside: Buffer, step: SignStep, list: Identity): Buffer {
-  if (step.form === 'opaque') throw new Error('reseal signs detached only');
   const certificate = parseCertificate(list.certDer);
   const capabilities = formatCapabilities(ownCapabilities(certificate.keyType));
-  return signEntity(
-    inside,
-    { key: list.key, certificate, chain: [] },
-    { at: Date.now(), boundary: '=_list', capabilities },
-  );
+  const signer = { key: list.key, certificate, chain: [] };
+  const at = Date.now();
+  return step.form === 'opaque'
+    ? cmsEntity(signOpaque(inside, { ...signer, at, capabilities }), 'signed-data')
+    : signEntity(inside, signer, { at, boundary: '=_list', capabilities });
 }
 
 /** A member's copy: the fields that describe it, his own lines, then those that all copies share. */
@@ -110,17 +109,9 @@ export function resealSeals(inside: Buffer, step: EncryptStep, member: Identity)
 
 /** What reseal finds in a message of the correspondent's that holds `inside`. */
 export function resealOpens(people: People, from: Identity, to: Identity, inside: Buffer): OpenReport {
-  return openMessage({
-    message: mail(from.address, to.address, inside),
-    keys: Object.values(people.lists).map(decryptionKey),
-    anchors: [people.ca.certDer],
-    known: [],
-    pins: [],
-    at: Date.now(),
-    floor: defaultFloor,
-    revocation: revocationOff,
-    openedSize: 1_000_000,
-  });
+  const keys = Object.values(people.lists).map(decryptionKey);
+  const message = mail(from.address, to.address, inside);
+  return openMessage(requestOf(message, { keys, anchors: [people.ca.certDer] }));
 }
 
 function opened(steps: readonly Step[], people: People, inside: Buffer): Result {

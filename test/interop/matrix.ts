@@ -30,8 +30,6 @@ const cell = (writes: Outcome, reads: Outcome): Cell => ({
 const works = 'works';
 const both = cell(works, works);
 
-const resealDetached = cannot('reseal writes detached signatures only', /reseal signs detached only/);
-
 const opensslEdDsa = cannot(
   'OpenSSL 3.0 has no Ed25519 in CMS',
   /eddsa_digest_signverify_init|invalid digest|add signer error/,
@@ -143,11 +141,11 @@ export const matrix: Readonly<Record<OperationName, Readonly<Record<PeerName, Ce
     'Crypt::SMIME': cell(perlEd, perlEd),
   },
   'sign opaque, RSA': {
-    OpenSSL: cell(works, resealDetached),
-    NSS: cell(works, resealDetached),
-    gpgsm: cell(works, resealDetached),
-    'Bouncy Castle': cell(works, resealDetached),
-    'Crypt::SMIME': cell(perlForm, resealDetached),
+    OpenSSL: both,
+    NSS: both,
+    gpgsm: both,
+    'Bouncy Castle': both,
+    'Crypt::SMIME': cell(perlForm, works),
   },
   'encrypt AES-128-CBC, RSA v1.5': {
     OpenSSL: both,

@@ -272,6 +272,28 @@ export function readmeBreaches(files: readonly SourceFile[], readmes: ReadonlyMa
     const text = readmes.get(folder);
     if (text === undefined) return [`src/${folder} has no README.md`];
     const lines = text.trimEnd().split('\n').length;
-    return lines > 45 ? [`src/${folder}/README.md has ${lines} lines: one screen, 45, is the most`] : [];
+    const long =
+      lines > 45 ? [`src/${folder}/README.md has ${lines} lines: one screen, 45, is the most`] : [];
+    const there = files.filter((file) => folderOf(file.path) === folder).map((file) => nameOf(file.path));
+    return [...long, ...namesBreaches(folder, text, there)];
   });
+}
+
+const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+/** Files are named in backticks: `a.ts`, `a`, or `list*.ts` for a group; what is said with `.ts` must be there. */
+function namesBreaches(folder: string, text: string, there: readonly string[]): string[] {
+  const named = [...text.matchAll(/`([a-z0-9*-]+)(\.ts)?`/g)].map(([, name = '', isFile]) => ({
+    words: `${name}.ts`,
+    pattern: new RegExp(`^${name.replaceAll('*', '.*')}\\.ts$`),
+    isFile: isFile !== undefined,
+  }));
+  return [
+    ...there
+      .filter((file) => !named.some(({ pattern }) => pattern.test(file)))
+      .map((file) => `src/${folder}/README.md does not name ${file}`),
+    ...named
+      .filter(({ isFile, pattern }) => isFile && !there.some((file) => pattern.test(file)))
+      .map(({ words }) => `src/${folder}/README.md names ${words}, which is not there`),
+  ];
 }

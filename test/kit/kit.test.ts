@@ -32,7 +32,10 @@ describe.skipIf(!needs('openssl, gpgsm and NSS tools', present))('independent S/
 
   const clients = ['openssl', 'nss', 'gpgsm'] as const;
   type Client = (typeof clients)[number];
-  const pairs = clients.flatMap((from) => clients.map((to) => [from, to] as const));
+  // Each against OpenSSL, both ways: whom OpenSSL agrees with agrees with the third.
+  const pairs = clients
+    .flatMap((from) => clients.map((to) => [from, to] as const))
+    .filter((pair) => pair.includes('openssl'));
   const sign = (client: Client, opaque: boolean) =>
     client === 'openssl'
       ? cmsSign(alice, content, { opaque })

@@ -25,6 +25,7 @@ import { mustRun } from '../kit/client.ts';
 import { needs } from '../kit/needs.ts';
 import { nextKey } from '../kit/pki.ts';
 import { tempFolder } from '../kit/tmp.ts';
+import { hex, labelOf, needsWycheproof, wycheproof } from '../kit/wycheproof.ts';
 
 const nameOf = (der: Buffer, digest?: Parameters<typeof signatureSchemeOf>[1]) =>
   signatureSchemeOf(der, digest)?.name ?? null;
@@ -320,34 +321,21 @@ describe('weakness', () => {
   });
 });
 
-interface Wycheproof {
-  readonly testGroups: readonly {
-    readonly publicKeyDer: string;
-    readonly tests: readonly {
-      tcId: number;
-      comment: string;
-      msg: string;
-      sig: string;
-      result: 'valid' | 'invalid' | 'acceptable';
-    }[];
-  }[];
-}
-
-const wycheproof = '../shared/corpora/wycheproof';
-describe.skipIf(!needs('shared/corpora/wycheproof', existsSync(wycheproof)))('Project Wycheproof', () => {
+describe.skipIf(!needsWycheproof())('Project Wycheproof', () => {
   it.each([
     ['rsa_signature_2048_sha256_test.json', '1.2.840.113549.1.1.11'],
     ['ecdsa_secp256r1_sha256_test.json', '1.2.840.10045.4.3.2'],
   ])('%s', (file, oid) => {
-    const { testGroups } = JSON.parse(readFileSync(`${wycheproof}/${file}`, 'utf8')) as Wycheproof;
     const scheme = signatureSchemeOf(derAlgorithm(oid)) as SignatureScheme;
     const wrong: string[] = [];
-    for (const { publicKeyDer, tests } of testGroups) {
-      const key = createPublicKey({ key: Buffer.from(publicKeyDer, 'hex'), format: 'der', type: 'spki' });
-      for (const { tcId, comment, msg, sig, result } of tests) {
-        const verified = verifySignature(scheme, key, [Buffer.from(msg, 'hex')], Buffer.from(sig, 'hex'));
-        if (result !== 'acceptable' && verified !== (result === 'valid'))
-          wrong.push(`${tcId} ${comment}: ${verified}`);
+    for (const { publicKeyDer, tests } of wycheproof<{ publicKeyDer: string }, { msg: string; sig: string }>(
+      file,
+    )) {
+      const key = createPublicKey({ key: hex(publicKeyDer), format: 'der', type: 'spki' });
+      for (const vector of tests) {
+        const verified = verifySignature(scheme, key, [hex(vector.msg)], hex(vector.sig));
+        if (vector.result !== 'acceptable' && verified !== (vector.result === 'valid'))
+          wrong.push(labelOf(vector));
       }
     }
     expect(wrong).toEqual([]);

@@ -102,6 +102,7 @@ describe('remarksOn', () => {
     [{ 'minimum.rsa': 2047 }, false, /RFC 8551/],
     [{ 'minimum.digest': 'sha1' }, false, /RFC 8551/],
     [{ 'minimum.cipher': 112 }, false, /RFC 8551/],
+    [{ revocation: 'off' }, false, /their authority has revoked/],
     [{ 'missing.action': 'drop' }, false, /unaware/],
   ])('%j', (list, grave, text) => {
     const found = remarksOn(policyWith(list)).find((remark) => text.test(remark.text));

@@ -55,20 +55,27 @@ export interface Opening extends Partial<Omit<OpenRequest, 'message' | 'keys'>> 
   readonly keys?: readonly DecryptionKey[];
 }
 
+/** A request that knows nobody and looks nowhere: every test says what it wants besides. */
+export const requestOf = (
+  message: Uint8Array,
+  o: Partial<Omit<OpenRequest, 'message'>> = {},
+): OpenRequest => ({
+  message,
+  keys: [],
+  anchors: [],
+  known: [],
+  pins: [],
+  at: Date.now(),
+  floor: defaultFloor,
+  openedSize: 1_000_000,
+  revocation: revocationOff,
+  ...o,
+});
+
 /** Opens with the list's key and the authority of `people`. */
 export function open(people: People, message: Buffer, o: Opening = {}): OpenReport {
-  return openMessage({
-    message,
-    keys: [decryptionKey(people.list)],
-    anchors: [people.ca.certDer],
-    known: [],
-    pins: [],
-    at: Date.now(),
-    floor: defaultFloor,
-    openedSize: 1_000_000,
-    revocation: revocationOff,
-    ...o,
-  });
+  const known = { keys: [decryptionKey(people.list)], anchors: [people.ca.certDer] };
+  return openMessage(requestOf(message, { ...known, ...o }));
 }
 
 /** The same for an entity with From Alice around it. */
