@@ -6,6 +6,7 @@ import type { DecryptionKey } from '../../src/cms/enveloped-data.ts';
 import { defaultFloor } from '../../src/pki/algorithms.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { certificatesFromPem } from '../../src/pki/pem.ts';
+import { revocationOff } from '../../src/pki/revocation.ts';
 import { type OpenReport, openMessage } from '../../src/smime/open.ts';
 import { needs } from '../kit/needs.ts';
 import { cmsEntity, mailOf, signedEntity } from '../kit/smime-mime.ts';
@@ -18,11 +19,19 @@ const crlf = (mail: Buffer) => Buffer.from(mail.toString('latin1').replace(/\r?\
 
 function open(
   message: Buffer,
-  d: { anchors?: Buffer[]; known?: Buffer[]; keys?: DecryptionKey[]; at: string; allowWeak?: boolean },
+  d: {
+    anchors?: Buffer[];
+    known?: Buffer[];
+    keys?: DecryptionKey[];
+    at: string;
+    allowWeak?: boolean;
+    crls?: Buffer[];
+  },
 ): OpenReport {
-  const { at, allowWeak = false, ...known } = d;
+  const { at, allowWeak = false, crls, ...known } = d;
   const floor = { ...defaultFloor, allowWeak };
-  return openMessage(requestOf(message, { ...known, at: Date.parse(at), floor }));
+  const revocation = crls ? ({ mode: 'hard', evidence: { crls, ocsp: [] } } as const) : revocationOff;
+  return openMessage(requestOf(message, { ...known, at: Date.parse(at), floor, revocation }));
 }
 
 describe.skipIf(!present('rfc4134'))('RFC 4134', () => {
@@ -86,6 +95,19 @@ describe.skipIf(!present('rfc4134'))('RFC 4134', () => {
     expect(report.layers).toMatchObject([
       { signers: [{ addresses: ['alicedss@example.com'], intact: true }, expect.anything()] },
     ]);
+  });
+
+  // Its lists do not say when the next one comes: nobody is known to be good by them (RFC 5280 5.1.2.5), but revoked.
+  it.each([
+    ['CarlRSACRLEmpty', ['crl-expired']],
+    ['CarlRSACRLForCarl', ['crl-expired']],
+    ['CarlRSACRLForAll', ['revoked']],
+  ])('%s, where a revocation list is required', (name, reasons) => {
+    const d = { anchors: anchors(), known: people(), at, allowWeak: true, crls: [read(`${name}.crl`)] };
+    expect(open(opaque('4.2.bin', 'alicersa@example.com'), d)).toMatchObject({
+      verdict: 'untrusted',
+      reasons,
+    });
   });
 
   it('all of them are weak today, and weak is not signed (RULES 5)', () => {
