@@ -90,8 +90,7 @@ function compose() {
     '| § | who | level | requirement, in our words | result | how it is shown |\n|---|---|---|---|---|---|\n';
   const cases = data
     .map(
-      (row) =>
-        `| ${row.name} | ${cell(row.text)} | ${row.outcome} | \`${Object.keys(row.shown[0])[0]}\` |`,
+      (row) => `| ${row.name} | ${cell(row.text)} | ${row.outcome} | \`${Object.keys(row.shown[0])[0]}\` |`,
     )
     .join('\n');
   return `# Conformance\n\n<!-- Made by \`npm run conformance\`; edit test/conformance/requirements.yaml. -->\n\n${introduction.trim()}\n
