@@ -11,7 +11,7 @@ import { send } from './smtp-client.mjs';
 import { withRatio } from './table.mjs';
 
 const part = 'End to end: signed and encrypted post, from 250 to the last acknowledgement of smtp-sink';
-/** As many connections as `relay.connections` gives by default. */
+/** Of smtp-source: more make it no faster. */
 const sessions = 4;
 const aims = new Map([
   [10 * kB, 1 / 4],

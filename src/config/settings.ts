@@ -115,7 +115,7 @@ export const siteSettings = Object.freeze({
   ),
   'relay.connections': setting(
     integer(null, 1, 100),
-    4,
+    20,
     'How many connections to the relay may be open at once.',
   ),
   'relay.timeout': setting(

@@ -3,8 +3,8 @@ import { type Database, isPassingTrouble, type Queries } from '../store/database
 
 /** Writes outcomes of many connections in few transactions (group commit). */
 export interface Acknowledgements<T> {
-  /** Does work that a `commit` follows at once: a group that is ready waits a little for it. */
-  expect<T>(work: () => Promise<T>): Promise<T>;
+  /** Announces a `commit`: a group that is ready waits a little for it, until what is returned is called. */
+  expect(): () => void;
   /** Resolves when `entry` is durable; several that wait together share one transaction. */
   commit(entry: T): Promise<void>;
 }
@@ -12,6 +12,8 @@ export interface Acknowledgements<T> {
 /** What is done while outcomes cannot be written. */
 export interface Patience {
   readonly pauseMs: number;
+  /** So many outcomes wait for no others: there are no more connections that could bring one. */
+  readonly enough: number;
   /** Told of each failed try. */
   troubled(error: unknown): void;
   /** Whether to give up: reseal stops. */
@@ -24,12 +26,15 @@ interface Waiting<T> {
   readonly reject: (error: unknown) => void;
 }
 
-/** How long an outcome waits for others: little beside what a relay takes, much beside what our side of a copy takes. */
-const gatherMs = 2;
+/**
+ * How long an outcome waits for others: little beside what a relay takes, much beside what our side of a copy takes; where
+ * the disk is slow as long as the last commit took, so that waiting at most doubles what it costs and groups grow.
+ */
+const gatherMs = { least: 2, most: 20 };
 
 /**
  * One writer for all connections. A commit stops the event loop, so outcomes do not gather while one goes on; they
- * are waited for, until none is expected any more or `gatherMs` are over. If a group fails, each of its members is
+ * are waited for, until none is expected any more, enough have come, or `gatherMs` are over. If a group fails, each of its members is
  * tried alone: one bad row must not keep the others' outcomes from the disk.
  */
 export function groupCommits<T>(
@@ -41,6 +46,7 @@ export function groupCommits<T>(
   let expected = 0;
   let running = false;
   let timer: NodeJS.Timeout | null = null;
+  let commitMs = 0;
 
   /** What the relay took must not go out again: a full disk is waited for, and nothing more is sent meanwhile. */
   const persist = async (entries: readonly T[]): Promise<void> => {
@@ -64,8 +70,10 @@ export function groupCommits<T>(
     await nextTurn();
     const group = waiting;
     waiting = [];
+    const begun = performance.now();
     try {
       await persist(group.map((one) => one.entry));
+      commitMs = performance.now() - begun;
       for (const one of group) one.resolve();
     } catch {
       for (const one of group) await persist([one.entry]).then(one.resolve, one.reject);
@@ -76,18 +84,21 @@ export function groupCommits<T>(
 
   const gather = (): void => {
     if (waiting.length === 0 || running) return;
-    if (expected === 0) void flush();
-    else timer ??= setTimeout(() => void flush(), gatherMs);
+    if (expected === 0 || waiting.length >= patience.enough) void flush();
+    else {
+      const wait = Math.min(Math.max(commitMs, gatherMs.least), gatherMs.most);
+      timer ??= setTimeout(() => void flush(), wait);
+    }
   };
 
   return {
-    async expect(work) {
+    expect: () => {
+      let isExpected = true;
       expected++;
-      try {
-        return await work();
-      } finally {
-        expected--;
-      }
+      return () => {
+        if (isExpected) expected--;
+        isExpected = false;
+      };
     },
     commit: (entry) =>
       new Promise((resolve, reject) => {

@@ -33,12 +33,14 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
     (tx, entries) => writeEntries(tx, parts, entries),
     {
       pauseMs: 1000,
+      enough: parts.connections,
       troubled: (error) => parts.log.error('outcomes-not-written', { detail: wordsOf(error) }),
       isOver: isStopping,
     },
   );
   const postings = new Map<number, PostingBatches>();
-  const permit = permits(parts.connections);
+  // Twice as many as connections: each has its next copy at hand when one is answered.
+  const permit = permits(parts.connections * 2);
 
   const deliverBatch = async (postingId: number, rows: readonly DeliveryRow[]): Promise<void> => {
     const batches = postings.get(postingId) ?? (await loadBatch(parts, postingId));
@@ -107,24 +109,27 @@ async function sendOne(
 ): Promise<void> {
   const { row } = ready;
   const { id, list, isStopping } = d;
-  const outcome = isStopping()
-    ? null
-    : await acknowledgements.expect(async () => parts.relay.send(await ready.make()));
   // Not sent because we stop: due at once after the next start, and not counted as an attempt.
-  if (outcome === null || (isStopping() && outcome.kind === 'deferred'))
-    return acknowledgements.commit((tx) => giveBack(tx, [row.id], parts.clock.now()));
-  // The permit is held until this is durable: after a crash at most one copy per connection may go out again.
-  await acknowledgements.commit({ ready, outcome });
-  const fields = {
-    id,
-    list,
-    posting: row.postingId,
-    member: row.member,
-    reply: outcome.text,
-    cipher: ready.certificate?.cipher,
-  };
-  if (outcome.kind === 'delivered') parts.log.event('delivered', fields);
-  else parts.log.warn(outcome.kind, fields);
+  const giveUp = () => acknowledgements.commit((tx) => giveBack(tx, [row.id], parts.clock.now()));
+  if (isStopping()) return giveUp();
+  const copy = await ready.make();
+  const answered = acknowledgements.expect();
+  await parts.relay.send(copy, async (outcome) => {
+    answered();
+    if (isStopping() && outcome.kind === 'deferred') return giveUp();
+    // The connection ends its next copy when this is durable: after a crash at most one of each may go out again.
+    await acknowledgements.commit({ ready, outcome });
+    const fields = {
+      id,
+      list,
+      posting: row.postingId,
+      member: row.member,
+      reply: outcome.text,
+      cipher: ready.certificate?.cipher,
+    };
+    if (outcome.kind === 'delivered') parts.log.event('delivered', fields);
+    else parts.log.warn(outcome.kind, fields);
+  });
 }
 
 /** Writes a group of entries: the answers together, then the others. */

@@ -25,6 +25,9 @@ export interface Copy {
 export interface Capabilities {
   /** Largest message in octets; null if no limit was announced. */
   readonly size: number | null;
+  /** Whether MAIL may tell the size. */
+  readonly offersSize: boolean;
+  readonly pipelining: boolean;
   readonly eightBitMime: boolean;
   readonly smtpUtf8: boolean;
   readonly requireTls: boolean;
@@ -39,6 +42,8 @@ export function capabilitiesOf(ehloLines: readonly string[], verifiedTls: boolea
   const size = Number(words.find((line) => line[0] === 'SIZE')?.[1] ?? 0);
   return {
     size: Number.isSafeInteger(size) && size > 0 ? size : null,
+    offersSize: has('SIZE'),
+    pipelining: has('PIPELINING'),
     eightBitMime: has('8BITMIME'),
     smtpUtf8: has('SMTPUTF8'),
     requireTls: has('REQUIRETLS'),

@@ -1,7 +1,10 @@
 import { connect, type Socket } from 'node:net';
 import SMTPConnection from 'nodemailer/lib/smtp-connection';
+import { capabilitiesOf } from './capabilities.ts';
+import type { StuffedBodies } from './dot-stuffing.ts';
 import { type Outcome, outcomeOf, type RelayError } from './outcome.ts';
-import { closeOf, gone, Relay } from './relay.ts';
+import { Relay } from './relay.ts';
+import { gone } from './wire.ts';
 
 /** Where copies go. */
 export interface RelayTarget {
@@ -28,12 +31,16 @@ export interface RelayTarget {
  * Connects, says EHLO or LHLO, does STARTTLS (RFC 3207) and AUTH as the target demands. Never rejects: gives a relay
  * to send through, or the outcome (deferred, relay down) of every copy that waits for one. `signal` gives it up.
  */
-export async function openRelay(target: RelayTarget, signal: AbortSignal): Promise<Relay | Outcome> {
-  let opened = await handshake(target, target.tls, signal);
+export async function openRelay(
+  target: RelayTarget,
+  bodies: StuffedBodies,
+  signal: AbortSignal,
+): Promise<Relay | Outcome> {
+  let opened = await handshake(target, target.tls, bodies, signal);
   // RFC 7435: opportunistic means that broken TLS is no worse than none, unless a password is at stake.
   const retry = target.tls === 'opportunistic' && target.auth === undefined && !signal.aborted;
   if (!(opened instanceof Relay) && opened.code === 'ETLS' && retry)
-    opened = await handshake(target, 'none', signal);
+    opened = await handshake(target, 'none', bodies, signal);
   return opened instanceof Relay ? opened : outcomeOf(opened, 'setup');
 }
 
@@ -43,6 +50,7 @@ type Step = (work: (done: (error?: RelayError | null) => void) => void) => Promi
 async function handshake(
   target: RelayTarget,
   tls: RelayTarget['tls'],
+  bodies: StuffedBodies,
   signal: AbortSignal,
 ): Promise<Relay | RelayError> {
   const { socketPath: path, host, port, timeoutMs } = target;
@@ -80,7 +88,11 @@ async function handshake(
     let failure = await step((done) => connection.connect(done));
     if (failure === null && target.auth !== undefined)
       failure = await login(connection, target.auth, tls, step);
-    if (failure === null) return new Relay(connection, socket, tls === 'required');
+    if (failure === null) {
+      const { socket: outermost, ehloLines } = takenOver(connection);
+      const capabilities = capabilitiesOf(ehloLines, tls === 'required');
+      return new Relay(outermost, { closed: closeOf(socket), capabilities, bodies });
+    }
     connection.close();
     socket.destroy();
     if (connection.upgrading !== true) return failure;
@@ -88,6 +100,40 @@ async function handshake(
   } finally {
     signal.removeEventListener('abort', abort);
   }
+}
+
+/** Members of nodemailer's SMTPConnection that its types leave out; test/smtp/relay.test.ts notices if they change. */
+interface Internals {
+  readonly _socket: Socket;
+  readonly _ehloLines?: readonly string[];
+  readonly _onSocketData: () => void;
+  readonly _onSocketTimeout: () => void;
+  readonly _onSocketClose: () => void;
+  readonly _onSocketEnd: () => void;
+  readonly _onSocketError: () => void;
+}
+
+/**
+ * Ends nodemailer's part after the handshake. It sends one copy after the other and looks at each octet: our own `Relay`
+ * pipelines and writes the shared buffers as they are.
+ */
+function takenOver(connection: SMTPConnection): { socket: Socket; ehloLines: readonly string[] } {
+  const inside = connection as unknown as Internals;
+  const { _socket: socket } = inside;
+  socket.off('data', inside._onSocketData);
+  socket.off('timeout', inside._onSocketTimeout);
+  socket.off('close', inside._onSocketClose);
+  socket.off('end', inside._onSocketEnd);
+  socket.off('error', inside._onSocketError);
+  return { socket, ehloLines: inside._ehloLines ?? [] };
+}
+
+/** Resolves one turn after the socket closed, so that nodemailer, which listens too, can say why. */
+function closeOf(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.closed) resolve();
+    else socket.once('close', () => setImmediate(resolve));
+  });
 }
 
 /** Null when the socket has connected. */

@@ -1,7 +1,8 @@
 import type { Copy } from './capabilities.ts';
+import { StuffedBodies } from './dot-stuffing.ts';
 import { openRelay, type RelayTarget } from './open-relay.ts';
 import { notSent, type Outcome } from './outcome.ts';
-import { Relay } from './relay.ts';
+import { type Errand, Relay } from './relay.ts';
 
 export type { Copy } from './capabilities.ts';
 export type { RelayTarget } from './open-relay.ts';
@@ -18,9 +19,14 @@ export interface PoolTimes {
 
 const defaultTimes: PoolTimes = { copiesPerConnection: 100, idleMs: 10_000, downMs: 10_000 };
 
+/** Writes an outcome down; the next copy of the connection ends after that. */
+export type Settle = (outcome: Outcome) => Promise<void>;
+
 interface Job {
   readonly copy: Copy;
+  readonly settle: Settle;
   readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: unknown) => void;
   /** How often it found a connection that the relay had closed meanwhile. */
   stale: number;
 }
@@ -34,9 +40,11 @@ interface Lane {
 
 const stopping = notSent('deferred', '4.3.2', 'reseal is stopping');
 
+const nothingToSettle: Settle = async () => {};
+
 /**
  * Sends copies to one relay over a bounded number of connections. The queue inside is as long as callers make it:
- * `send` resolves when its own copy is answered. While the relay is down, copies are answered at once, and after
+ * `send` resolves when its own copy is answered and settled. While the relay is down, copies are answered at once, and after
  * `downMs` one connection is tried before more are opened.
  */
 export class RelayPool {
@@ -48,6 +56,7 @@ export class RelayPool {
   readonly #idle: Lane[] = [];
   readonly #working = new Set<Promise<void>>();
   readonly #stop = new AbortController();
+  readonly #bodies = new StuffedBodies();
   #dialling = 0;
   /** The relay has answered since it was last found down (or since the start). */
   #proven = false;
@@ -67,13 +76,19 @@ export class RelayPool {
     return this.#size;
   }
 
-  /** Sends one copy; resolves when the relay has answered, or cannot. Never rejects. */
-  send(copy: Copy): Promise<Outcome> {
-    if (this.#stop.signal.aborted) return Promise.resolve(stopping);
-    if (this.#down !== null) return Promise.resolve(this.#down);
-    return new Promise((resolve) => {
-      this.#jobs.push({ copy, resolve, stale: 0 });
-      this.#dispatch();
+  /**
+   * Sends one copy; resolves when the relay has answered, or cannot, and `settle` is done. A connection sends the final
+   * dot of its next copy after that. Rejects only if `settle` does.
+   */
+  send(copy: Copy, settle: Settle = nothingToSettle): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      const job: Job = { copy, settle, resolve, reject, stale: 0 };
+      const known = this.#stop.signal.aborted ? stopping : this.#down;
+      if (known !== null) void this.#finish(job, known);
+      else {
+        this.#jobs.push(job);
+        this.#dispatch();
+      }
     });
   }
 
@@ -120,7 +135,7 @@ export class RelayPool {
 
   async #dial(): Promise<void> {
     this.#dialling += 1;
-    const opened = await openRelay(this.#target, this.#stop.signal);
+    const opened = await openRelay(this.#target, this.#bodies, this.#stop.signal);
     this.#dialling -= 1;
     if (this.#stop.signal.aborted && !(opened instanceof Relay)) return;
     if (opened instanceof Relay) {
@@ -142,23 +157,51 @@ export class RelayPool {
   }
 
   async #work(lane: Lane, job: Job): Promise<void> {
-    const { outcome, lost } = await lane.relay.send(job.copy);
-    const reused = lane.sent > 0;
-    lane.sent += 1;
+    await lane.relay.serve(this.#errand(lane, job), () => this.#next(lane));
     const stopped = this.#stop.signal.aborted;
     if (lane.relay.usable && lane.sent < this.#times.copiesPerConnection && !stopped) this.#rest(lane);
     else this.#retire(lane);
-    if (lost && reused && job.stale < this.#target.connections && !stopped) {
-      // The relay had closed a connection that stood idle, or had enough of it; that says nothing about the copy.
-      // Every idle connection may be stale, but no copy may go round for ever.
-      job.stale += 1;
-      this.#jobs.unshift(job);
-    } else {
-      job.resolve(outcome);
-      // For the others the command means nothing: it was not theirs.
-      if (outcome.relayDown) this.#markDown({ ...outcome, command: null });
-    }
     this.#dispatch();
+  }
+
+  /** Another copy for a connection that is about to be done with one. */
+  #next(lane: Lane): Errand | null {
+    // The one before is sent and not counted yet.
+    if (lane.sent + 1 >= this.#times.copiesPerConnection) return null;
+    // Nor one that a connection is being opened for: behind another copy it may wait long.
+    if (this.#jobs.length <= this.#dialling) return null;
+    const job = this.#jobs.shift();
+    return job === undefined ? null : this.#errand(lane, job, true);
+  }
+
+  #errand(lane: Lane, job: Job, follows = false): Errand {
+    return {
+      copy: job.copy,
+      settle: async ({ outcome, lost }) => {
+        const reused = follows || lane.sent > 0;
+        lane.sent += 1;
+        if (lost && reused && job.stale < this.#target.connections && !this.#stop.signal.aborted) {
+          // The relay had closed a connection that stood idle, or had enough of it; that says nothing about the copy.
+          // Every idle connection may be stale, but no copy may go round for ever.
+          job.stale += 1;
+          this.#jobs.unshift(job);
+          this.#dispatch();
+          return;
+        }
+        // For the others the command means nothing: it was not theirs.
+        if (outcome.relayDown) this.#markDown({ ...outcome, command: null });
+        await this.#finish(job, outcome);
+      },
+    };
+  }
+
+  async #finish(job: Job, outcome: Outcome): Promise<void> {
+    try {
+      await job.settle(outcome);
+      job.resolve(outcome);
+    } catch (error) {
+      job.reject(error);
+    }
   }
 
   #rest(lane: Lane): void {
@@ -199,7 +242,7 @@ export class RelayPool {
   }
 
   #answerWaiting(outcome: Outcome): void {
-    for (const job of this.#jobs.splice(0)) job.resolve(outcome);
+    for (const job of this.#jobs.splice(0)) void this.#finish(job, outcome);
   }
 
   #after(ms: number, action: () => void): void {

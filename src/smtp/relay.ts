@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net';
-import { Readable } from 'node:stream';
-import type SMTPConnection from 'nodemailer/lib/smtp-connection';
-import { type Capabilities, type Copy, capabilitiesOf, misfit } from './capabilities.ts';
-import { deliveredBy, type Outcome, outcomeOf, type RelayError } from './outcome.ts';
+import { type Capabilities, type Copy, misfit } from './capabilities.ts';
+import type { StuffedBodies } from './dot-stuffing.ts';
+import { dotStuffed } from './dot-stuffing.ts';
+import { isCommandSafe, mailCommand, rcptCommand } from './mail-commands.ts';
+import { deliveredBy, notSent, type Outcome, outcomeOf, type RelayError, readReply } from './outcome.ts';
+import { type Answer, Wire } from './wire.ts';
 
 /** How one try to send a copy ended. */
 export interface Attempt {
@@ -11,141 +13,222 @@ export interface Attempt {
   readonly lost: boolean;
 }
 
-/** Members of nodemailer's SMTPConnection that its types leave out; test/smtp/relay.test.ts notices if they change. */
-interface Internals {
-  _ehloLines?: readonly string[];
-  _currentDataStream: unknown;
-  _sendCommand(line: string, logged?: string): void;
+/** A copy to send, and who must know what became of it. */
+export interface Errand {
+  readonly copy: Copy;
+  /** Told once. Resolves when it is written down: the next copy's final dot waits for that. Never rejects. */
+  settle(attempt: Attempt): Promise<void>;
 }
 
-const relayError = (code: string, message: string): RelayError => ({ code, message, command: 'CONN' });
-/** For a connection that closed while something was awaited of it. */
-export const gone = relayError('ECONNECTION', 'the relay closed the connection');
+/** Octets of content that go out together with the final dot and what follows it. */
+const small = 128 * 1024;
+const finalDot = '.\r\n';
 
-/** The message in slices of the buffers it is made of; 64 kB keeps the copies small that dot-stuffing makes. */
-function* slicesOf(copy: Copy): Generator<Buffer> {
-  const step = 65536;
-  for (const part of [copy.head, copy.body])
-    for (let at = 0; at < part.length; at += step) yield part.subarray(at, at + step);
-}
-
-/** One connection that has got as far as MAIL. Made by `openRelay`. */
+/**
+ * One connection that has got as far as MAIL, made by `openRelay`. Commands of one copy go out together, and those of
+ * the next one together with the final dot before them (RFC 2920), if the relay offers PIPELINING.
+ */
 export class Relay {
   readonly capabilities: Capabilities;
-  /** Resolves when the connection is closed, by whomever. */
   readonly closed: Promise<void>;
-  readonly #connection: SMTPConnection;
-  readonly #socket: Socket;
-  readonly #internals: Internals;
-  #isClosed = false;
+  readonly #wire: Wire;
+  readonly #bodies: StuffedBodies;
   #needsReset = false;
-  #wantsSmtpUtf8 = false;
 
-  /** Takes over a connection that has connected, and `socket`, the plain one below any TLS. */
-  constructor(connection: SMTPConnection, socket: Socket, verifiedTls: boolean) {
-    this.#connection = connection;
-    this.#socket = socket;
-    this.#internals = connection as unknown as Internals;
-    this.capabilities = capabilitiesOf(this.#internals._ehloLines ?? [], verifiedTls);
-    this.closed = closeOf(socket).then(() => {
-      this.#isClosed = true;
-    });
-    // nodemailer adds SMTPUTF8 for addresses only, never for header fields.
-    const sendCommand = this.#internals._sendCommand.bind(connection);
-    this.#internals._sendCommand = (line, logged) => {
-      const add = this.#wantsSmtpUtf8 && line.startsWith('MAIL FROM:') && !line.includes(' SMTPUTF8');
-      sendCommand(add ? `${line} SMTPUTF8` : line, logged);
-    };
+  /** Takes over a connection whose handshake is done: `socket` is the outermost one (TLS if there is any). */
+  constructor(
+    socket: Socket,
+    d: {
+      readonly closed: Promise<void>;
+      readonly capabilities: Capabilities;
+      readonly bodies: StuffedBodies;
+    },
+  ) {
+    this.#wire = new Wire(socket, d.closed);
+    this.closed = d.closed;
+    this.capabilities = d.capabilities;
+    this.#bodies = d.bodies;
   }
 
   /** Whether another copy may be sent here. */
   get usable(): boolean {
-    return !this.#isClosed && !this.#connection.destroyed;
+    return this.#wire.usable;
   }
 
-  /** Sends one copy; never rejects. One at a time. */
-  async send(copy: Copy): Promise<Attempt> {
-    const refusal = misfit(copy, this.capabilities);
-    if (refusal !== null) return { outcome: refusal, lost: false };
-    if (this.#needsReset) {
-      const error = await this.#reset();
-      if (error !== null) {
-        this.destroy();
-        return { outcome: outcomeOf(error, 'transaction'), lost: true };
+  /**
+   * Sends `first` and then what `next` gives, until it gives nothing or the connection ends. `next` is asked at the
+   * last moment, so that a copy is not bound to a connection that is busy with a large one. Every errand that was taken
+   * is settled. A copy's final dot is sent when the one before is settled: after a crash one copy per connection, at
+   * most, is in doubt. Never rejects; one call at a time.
+   */
+  async serve(first: Errand, next: () => Errand | null): Promise<void> {
+    this.#wire.busy = true;
+    const aside: Promise<void>[] = [];
+    const take = (): Errand | null => this.#fitting(next, aside);
+    let errand: Errand | null = this.#fitting(once(first), aside) ?? take();
+    let announced = false;
+    let settling: Promise<void> | null = null;
+    const settle = (one: Errand, attempt: Attempt): void => {
+      const done: Promise<void> = one.settle(attempt).then(() => {
+        if (settling === done) settling = null;
+      });
+      settling = done;
+    };
+    while (errand !== null) {
+      const current: Errand = errand;
+      errand = null;
+      const refused = await this.#announce(current.copy, announced);
+      announced = false;
+      if (refused !== null) {
+        await settling;
+        settle(current, refused);
+        if (this.usable) errand = take();
+        continue;
+      }
+      const content = [...dotStuffed(current.copy.head), ...this.#bodies.of(current.copy.body)];
+      const octets = current.copy.head.length + current.copy.body.length;
+      // Held back: the dot must not overtake what is said of the copy before.
+      if (settling !== null || octets > small) {
+        this.#wire.write(content.splice(0));
+        await this.#wire.flushed();
+        await settling;
+      }
+      if (this.#wire.hasReply) {
+        settle(current, await this.#early());
+        break;
+      }
+      errand = this.usable ? take() : null;
+      announced = errand !== null && this.capabilities.pipelining;
+      this.#wire.write([...content, finalDot, ...(announced && errand ? this.#commands(errand.copy) : [])]);
+      settle(current, this.#delivered(await this.#wire.answer()));
+      if (!this.usable && errand !== null) {
+        await settling;
+        settle(errand, lostBy(await this.#wire.answer()));
+        errand = null;
       }
     }
-    const source = Readable.from(slicesOf(copy));
-    const result = await this.#transact(copy, source);
-    const begun = source.readableDidRead;
-    source.destroy();
-    // An answer before the final dot leaves the rest of the message in the way of the next command.
-    const cutShort = begun && Boolean(this.#internals._currentDataStream);
-    if (cutShort) this.destroy();
-    if (typeof result === 'string') {
-      if (!cutShort) return { outcome: deliveredBy(result), lost: false };
-      const early = relayError('EPROTOCOL', 'the relay answered before the end of the message');
-      return { outcome: outcomeOf(early, 'transaction'), lost: false };
-    }
-    this.#needsReset = !begun;
-    const outcome = outcomeOf(result, 'transaction');
-    const lost =
-      !begun && (outcome.code === 421 || result.code === 'ECONNECTION' || result.code === 'ESOCKET');
-    return { outcome, lost };
+    await settling;
+    await Promise.all(aside);
+    this.#wire.busy = false;
   }
 
   /** Ends an idle connection politely; a relay that does not answer has 2 s. */
   quit(): void {
+    if (!this.usable) {
+      this.destroy();
+      return;
+    }
     const timer = setTimeout(() => this.destroy(), 2000);
     timer.unref();
     void this.closed.then(() => clearTimeout(timer));
-    if (this.usable) this.#connection.quit();
-    else this.destroy();
+    this.#wire.busy = true;
+    this.#wire.write(['QUIT\r\n']);
+    void this.#wire.answer().then(() => this.destroy());
   }
 
   /** Cuts the connection. A copy under way ends deferred; the relay may still have got it. */
   destroy(): void {
-    this.#connection.close();
-    this.#socket.destroy();
+    this.#wire.destroy();
   }
 
-  /** The relay's last reply, or the error. */
-  #transact(copy: Copy, source: Readable): Promise<string | RelayError> {
-    this.#wantsSmtpUtf8 = copy.smtpUtf8 && this.capabilities.smtpUtf8;
-    const envelope = {
-      from: copy.from,
-      to: [copy.to],
-      size: copy.head.length + copy.body.length,
-      use8BitMime: copy.body8bit,
-      requireTLSExtensionEnabled: copy.requireTls,
-    };
-    return new Promise((resolve) => {
-      this.#connection.send(envelope, source, (error, info) => {
-        if (error) return resolve(error);
-        // LMTP: when the recipient fails after DATA there is no error, only nobody accepted.
-        const failed = info?.rejectedErrors?.[0];
-        if (info === undefined || info.accepted.length === 0)
-          return resolve(failed ?? relayError('EPROTOCOL', 'no recipient accepted'));
-        resolve(info.response);
-      });
-      // nodemailer forgets the callback when the connection is closed from our side.
-      void this.closed.then(() => resolve(gone));
-    });
+  /** The next errand that this relay may be offered; the others are refused at once. */
+  #fitting(next: () => Errand | null, aside: Promise<void>[]): Errand | null {
+    for (;;) {
+      const errand = next();
+      if (errand === null) return null;
+      const refusal = isCommandSafe(errand.copy)
+        ? misfit(errand.copy, this.capabilities)
+        : notSent('refused', '5.1.3', 'the address would break the command line');
+      if (refusal === null) return errand;
+      aside.push(errand.settle({ outcome: refusal, lost: false }));
+    }
   }
 
-  /** RSET, so that nothing is left of a refused transaction (RFC 5321 4.1.1.5). Null if it went well. */
-  #reset(): Promise<RelayError | null> {
-    this.#needsReset = false;
-    return new Promise((resolve) => {
-      this.#connection.reset((error) => resolve(error));
-      void this.closed.then(() => resolve(gone));
-    });
+  #commands(copy: Copy): string[] {
+    return [mailCommand(copy, this.capabilities), rcptCommand(copy), 'DATA\r\n'];
+  }
+
+  /** MAIL, RCPT and DATA. Null when the relay waits for the content. */
+  async #announce(copy: Copy, announced: boolean): Promise<Attempt | null> {
+    if (this.#needsReset) {
+      // RFC 5321 4.1.1.5: nothing must be left of a refused transaction.
+      this.#needsReset = false;
+      this.#wire.write(['RSET\r\n']);
+      const answer = await this.#wire.answer();
+      if (!isPositive(answer, '2')) return this.#broken(answer, 'RSET');
+    }
+    const commands = this.#commands(copy);
+    if (!announced && this.capabilities.pipelining) this.#wire.write(commands);
+    let refusal: Attempt | null = null;
+    for (const [n, name] of (['MAIL', 'RCPT', 'DATA'] as const).entries()) {
+      if (!this.capabilities.pipelining) this.#wire.write([commands[n] ?? '']);
+      const answer = await this.#wire.answer();
+      if (!isReply(answer) || codeOf(answer) === 421) return this.#broken(answer, name);
+      if (isPositive(answer, name === 'DATA' ? '3' : '2')) {
+        if (name !== 'DATA' || refusal === null) continue;
+        // RFC 2920 3.1: a relay that wants content although nobody will get it is given none.
+        this.#wire.write([finalDot]);
+        await this.#wire.answer();
+      } else if (refusal === null) {
+        const outcome = outcomeOf(errorOf(answer, name, 'EENVELOPE'), 'transaction');
+        refusal = { outcome, lost: false };
+        if (!this.capabilities.pipelining) break;
+      }
+    }
+    this.#needsReset = refusal !== null;
+    return refusal;
+  }
+
+  #broken(answer: Answer, command: string): Attempt {
+    const outcome = outcomeOf(errorOf(answer, command, 'EENVELOPE'), 'transaction');
+    this.destroy();
+    const isGone = 'error' in answer && answer.error.code !== 'ETIMEDOUT';
+    return { outcome, lost: outcome.code === 421 || isGone || command === 'RSET' };
+  }
+
+  #delivered(answer: Answer): Attempt {
+    if (isPositive(answer, '2')) return { outcome: deliveredBy(answer.reply), lost: false };
+    if (!isReply(answer) || codeOf(answer) === 421) this.destroy();
+    return { outcome: outcomeOf(errorOf(answer, '.', 'EMESSAGE'), 'transaction'), lost: false };
+  }
+
+  /** An answer before the end of the message: the rest of it would be taken for commands. */
+  async #early(): Promise<Attempt> {
+    const answer = await this.#wire.answer();
+    this.destroy();
+    const error = isPositive(answer, '2')
+      ? { code: 'EPROTOCOL', message: 'the relay answered before the end of the message', command: 'DATA' }
+      : errorOf(answer, '.', 'EMESSAGE');
+    return { outcome: outcomeOf(error, 'transaction'), lost: false };
   }
 }
 
-/** Resolves one turn after the socket closed, so that nodemailer, which listens too, can say why. */
-export function closeOf(socket: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    if (socket.closed) resolve();
-    else socket.once('close', () => setImmediate(resolve));
-  });
+function once(errand: Errand): () => Errand | null {
+  let given: Errand | null = errand;
+  return () => {
+    const one = given;
+    given = null;
+    return one;
+  };
+}
+
+const codeOf = (answer: Answer): number | null => ('reply' in answer ? readReply(answer.reply).code : null);
+
+/** A reply with a code, as SMTP has them. */
+const isReply = (answer: Answer): boolean => codeOf(answer) !== null;
+
+function isPositive(answer: Answer, digit: '2' | '3'): answer is { readonly reply: string } {
+  return 'reply' in answer && isReply(answer) && answer.reply.startsWith(digit);
+}
+
+/** As nodemailer says it: `EENVELOPE` and `EMESSAGE` for an answer to this very command. */
+function errorOf(answer: Answer, command: string, code: 'EENVELOPE' | 'EMESSAGE'): RelayError {
+  if ('error' in answer) return { ...answer.error, command };
+  const message = 'the relay answered something else than SMTP';
+  if (!isReply(answer)) return { code: 'EPROTOCOL', message, command, response: answer.reply };
+  return { code, message: answer.reply, command: command === '.' ? 'DATA' : command, response: answer.reply };
+}
+
+function lostBy(answer: Answer): Attempt {
+  return { outcome: outcomeOf(errorOf(answer, 'MAIL', 'EENVELOPE'), 'transaction'), lost: true };
 }

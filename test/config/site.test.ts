@@ -48,7 +48,7 @@ describe('a site without a file', () => {
       'relay.tls': 'opportunistic',
       'relay.user': null,
       'relay.password-file': null,
-      'relay.connections': 4,
+      'relay.connections': 20,
       'relay.timeout': 300_000,
       spool: join(root, 'spool'),
       database: join(root, 'spool/reseal.db'),

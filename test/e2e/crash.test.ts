@@ -141,8 +141,8 @@ describe('kill -9 in the middle of 120 copies', () => {
     );
     expect(Math.min(...count())).toBe(1);
     expect(Math.max(...count())).toBeLessThanOrEqual(2);
-    // relay.connections is 4 by default.
-    expect(sum()).toBeLessThanOrEqual(124);
+    // relay.connections is 20 by default; of each the copy whose final dot was sent may come again.
+    expect(sum()).toBeLessThanOrEqual(140);
     await forgetCrashes();
   });
 });

@@ -4,10 +4,14 @@ import { groupCommits } from '../../src/flow/acknowledge.ts';
 import type { Database, Queries } from '../../src/store/database.ts';
 
 /** A database that only counts: the groups that were written, one transaction each. */
-function recorder(refuse: (entries: readonly string[]) => boolean = () => false, disk = () => {}) {
+function recorder(
+  refuse: (entries: readonly string[]) => boolean = () => false,
+  disk = () => {},
+  enough = 100,
+) {
   const groups: string[][] = [];
   const tx = {} as Queries;
-  const patience = { pauseMs: 1000, troubled: () => undefined, isOver: () => false };
+  const patience = { pauseMs: 1000, enough, troubled: () => undefined, isOver: () => false };
   const database = { write: (work) => work(tx) } as Pick<Database, 'write'> as Database;
   const acknowledgements = groupCommits<string>(
     database,
@@ -20,7 +24,9 @@ function recorder(refuse: (entries: readonly string[]) => boolean = () => false,
   );
   /** A copy that is answered when `answer` resolves, as `deliver` sends it. */
   const copy = async (name: string, answer: Promise<void>) => {
-    await acknowledgements.expect(() => answer);
+    const answered = acknowledgements.expect();
+    await answer;
+    answered();
     await acknowledgements.commit(name);
   };
   return { groups, copy };
@@ -53,6 +59,13 @@ describe('outcomes of several connections', () => {
     answer();
     await slow;
     expect(groups).toEqual([['quick'], ['slow']]);
+  });
+
+  it('wait for no more when every connection has brought one', async () => {
+    const { groups, copy } = recorder(undefined, undefined, 2);
+    void copy('slow', new Promise(() => {}));
+    await Promise.all([copy('a', later(1)), copy('b', later(1))]);
+    expect(groups).toEqual([['a', 'b']]);
   });
 
   it('are written one by one when one of them cannot be: only its own connection hears of it', async () => {

@@ -6,7 +6,7 @@ import { openCache } from '../../src/flow/open-cache.ts';
 import { prepareFor } from '../../src/flow/prepare.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import type { CryptoWorkers } from '../../src/smime/workers.ts';
-import type { Copy, Outcome } from '../../src/smtp/pool.ts';
+import type { Copy, Outcome, Settle } from '../../src/smtp/pool.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { addMembers } from '../../src/store/members.ts';
 import { findPosting, recordVerdict } from '../../src/store/postings.ts';
@@ -34,9 +34,10 @@ function takingRelay() {
   const first = new Promise<void>((resolve) => {
     come = resolve;
   });
-  const send = async (one: Copy) => {
+  const send = async (one: Copy, settle: Settle = async () => {}) => {
     sent.push(one);
     come();
+    await settle(taken);
     return taken;
   };
   return { sent, first, send };
