@@ -133,9 +133,17 @@ export async function verify(person, entity, authority) {
   const [text, signer] = [`${signed}.txt`, `${signed}.signer.pem`];
   await writeFile(signed, entity);
   const trust = ['-CAfile', authority, '-no-CApath', '-no-CAstore', '-purpose', 'smimesign'];
-  await openssl('cms', '-verify', '-text', '-in', signed, '-out', text, '-signer', signer, ...trust);
+  await openssl('cms', '-verify', '-in', signed, '-out', text, '-signer', signer, ...trust);
   const signedBy = (await openssl('x509', '-in', signer, '-noout', '-email')).trim();
-  return { signedBy, text: (await readFile(text, 'utf8')).replace(/\r\n/g, '\n').trimEnd() };
+  return { signedBy, text: firstText((await readFile(text, 'utf8')).replace(/\r\n/g, '\n')) };
+}
+
+/** What a person reads of an entity: its body, or that of its first part. */
+function firstText(entity) {
+  const [head] = entity.split('\n\n', 1);
+  const boundary = /boundary="([^"]+)"/i.exec(head)?.[1];
+  if (boundary !== undefined) return firstText(entity.split(`\n--${boundary}`)[1]?.replace(/^\n/, '') ?? '');
+  return entity.slice(head.length + 2).trimEnd();
 }
 
 /** The algorithms of a message, as openssl prints them, and how many can open it. */

@@ -6,15 +6,12 @@ import { wordsOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { every } from '../base/repeat.ts';
 import type { Site } from '../config/site.ts';
+import { takeCare } from '../flow/care.ts';
 import { startDelivery } from '../flow/deliver.ts';
 import { openDirectoryDoor } from '../flow/directory-door.ts';
 import { keepHouse } from '../flow/housekeeping.ts';
-import { findIntermediatesWith } from '../flow/intermediates.ts';
 import { careForEvidence } from '../flow/keep-evidence.ts';
 import { readKeys } from '../flow/keyring.ts';
-import { findRecipientsWith } from '../flow/member-certificate.ts';
-import { validatePathsWith } from '../flow/member-path.ts';
-import { composeWith } from '../flow/notify.ts';
 import { openCache } from '../flow/open-cache.ts';
 import { startProcessing } from '../flow/process-queue.ts';
 import { recover } from '../flow/recover.ts';
@@ -24,10 +21,11 @@ import type { Receiver } from '../smtp/receive.ts';
 import { ensureService } from '../store/lists.ts';
 import { lockSpool } from '../store/lock.ts';
 import { recordCleanStop } from '../store/starts.ts';
-import { openTemplates } from '../template/templates.ts';
 import { openListeners } from './listeners.ts';
+import { openComposer } from './open-composer.ts';
+import { openLookUps } from './open-look-ups.ts';
 import { openRevocation } from './open-revocation.ts';
-import { openSite, templateFolders } from './open-site.ts';
+import { openSite } from './open-site.ts';
 import { relayTarget } from './relay-target.ts';
 
 export interface App {
@@ -58,23 +56,16 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
   const delivering = makeBell();
   const workers = startWorkers({ count: site.workers, timeoutMs: site['open.timeout'], script: d.script });
   const cache = openCache({ ...opened, clock });
-  const compose = composeWith({
-    templates: openTemplates(templateFolders(site)),
-    workers,
-    signingPair: (list) => keyring.signingPair(list),
-    encryptionPair: (list) => keyring.encryptionPair(list),
-    serviceAddress: site['service.address'],
-    unique,
-  });
+  const compose = openComposer(base, { workers, unique });
   const relay = new RelayPool(await relayTarget(site));
   const revocation = openRevocation(site, base);
-  const intermediates = findIntermediatesWith({ q: database.q, clock });
+  const lookUps = openLookUps(base, revocation);
   const shared = {
     database,
     spool,
     workers,
     keyring,
-    intermediates,
+    intermediates: lookUps.intermediates,
     revocation,
     cache,
     compose,
@@ -89,13 +80,13 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
     postmaster: site.postmaster,
     serviceAddress: site['service.address'],
     retentionMs: site.retention,
+    quarantineMs: site['quarantine.days'] * 86_400_000,
     unique,
     wakeDelivery: delivering.ring,
   };
   const door = openDirectoryDoor({ ...shared, folder: site.certificates });
   await door.look(true);
-  const pathOf = validatePathsWith(shared);
-  const findRecipients = findRecipientsWith({ q: database.q, clock, pathOf, fileProblemOf: door.problemOf });
+  const findRecipients = lookUps.recipients(door.problemOf);
   const lease = `${site.node} ${boot}`;
   const connections = site['relay.connections'];
   const delivery = startDelivery({
@@ -116,7 +107,14 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
   await evidence.warn();
   const failed = (event: string) => (error: unknown) => log.error(event, { detail: wordsOf(error) });
   const repetitions = [
-    every(housekeepingMs, () => keepHouse(shared), failed('housekeeping-failed')),
+    every(
+      housekeepingMs,
+      async () => {
+        await takeCare({ ...shared, findRecipients });
+        await keepHouse(shared);
+      },
+      failed('housekeeping-failed'),
+    ),
     every(housekeepingMs, evidence.keep, failed('evidence-failed')),
     every(opened.ageMs, async () => cache.sweep(), failed('sweep-failed')),
     every(watchMs, () => door.look(), failed('directory-failed')),

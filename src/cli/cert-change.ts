@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { mirrorAddress } from '../flow/file-certificates.ts';
-import { releaseCopies, useFor } from '../flow/import-certificates.ts';
+import { useFor } from '../flow/import-certificates.ts';
+import { releaseCopies } from '../flow/release.ts';
 import { bindingsOf, setBindingState } from '../store/bindings.ts';
 import { findCertificate } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { passphraseOf } from '../config/secrets.ts';
 import type { Site } from '../config/site.ts';
 import { type ListKeyFiles, makeListKeys } from '../flow/list-keys.ts';
-import { checkListName, listEndings } from '../policy/list-name.ts';
+import { checkListName, furtherAddress, listEndings } from '../policy/list-name.ts';
 import { remarksOn } from '../policy/remarks.ts';
 import { resolvePolicy } from '../policy/resolve.ts';
 import { parseSettings } from '../policy/settings.ts';
@@ -101,7 +101,8 @@ function holders(role: Role, texts: readonly string[] | undefined): { role: Role
 function wordsAbout(address: string, keys: ListKeyFiles): string[] {
   const about = keys.certificate
     ? [
-        'Members get it by mailing GET CERT to the -request address, or from you:',
+        `Members get it in answer to a signed mail to ${furtherAddress(address, 'sendcert')}, or to one that says`,
+        `GET CERT to ${furtherAddress(address, 'request')}, or from you:`,
         `  reseal list show ${address} --cert`,
       ]
     : [];

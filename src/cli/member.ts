@@ -13,7 +13,7 @@ import {
   setMember,
 } from '../store/members.ts';
 import { touch } from '../store/meta.ts';
-import { cancelFor } from '../store/outcomes.ts';
+import { cancelFor, releaseHeld } from '../store/outcomes.ts';
 import { addressOf, listNamed, oneOf } from './arguments.ts';
 import { cliFault } from './faults.ts';
 import { addMemberImport } from './member-import.ts';
@@ -184,7 +184,7 @@ interface SetOptions {
 }
 
 async function set(session: Session, name: string, text: string, options: SetOptions): Promise<void> {
-  const { database, output, now, who } = session;
+  const { site, database, output, now, who } = session;
   const address = addressOf(text);
   const changes = changesOf(options);
   if (Object.keys(options).length === 0) throw cliFault('usage-missing', { what: 'an option: see --help' });
@@ -209,6 +209,11 @@ async function set(session: Session, name: string, text: string, options: SetOpt
       ...(state ? { state } : {}),
     };
     await setMember(tx, { listId: row.id, address }, change);
+    // What he reads may be just what these copies waited for; if not, they wait on.
+    const reasons = ['weak-cipher', 'unusable'];
+    const expiresAt = now + site['queue.lifetime'];
+    const why = 'settings of the member changed';
+    await releaseHeld(tx, { member: address, listId: row.id, reasons, now, expiresAt, why });
     const words = Object.entries(options).map(([key, value]) => (value === true ? key : `${key} ${value}`));
     await record(tx, {
       at: now,

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
+import { type Retention, retentionOf } from '../flow/retention.ts';
 import type { Queries } from '../store/database.ts';
 import { holderOf } from '../store/lock.ts';
 import { findMessage, type MessageRow, messagesIn } from '../store/messages.ts';
@@ -75,7 +76,9 @@ function nothing(asked: readonly Kind[]): string {
 }
 
 const sectionsOf: Record<Kind, (session: Session, scope: Scope) => Promise<Section[]>> = {
-  async held({ database: { q } }, scope) {
+  async held(session, scope) {
+    const { q } = session.database;
+    const retention = await retentionFor(session);
     const held = await heldPostings(q, inStore(scope));
     const copies = await queuedDeliveries(q, { states: ['held'], ...inStore(scope) });
     return [
@@ -85,11 +88,13 @@ const sectionsOf: Record<Kind, (session: Session, scope: Scope) => Promise<Secti
         rows: held.map((one) => ({
           ...one,
           decidedAt: instantOrNull(one.decidedAt),
+          until: instantOrNull(retention.ofHeld(one)),
           receivedAt: instant(one.receivedAt),
         })),
         shown: listed(held, {
           ID: (one) => String(one.id),
           RECEIVED: (one) => minuteOf(one.receivedAt),
+          UNTIL: (one) => dayOrNone(retention.ofHeld(one)),
           REASON: (one) => one.reason ?? '-',
           FROM: (one) => one.fromAddress ?? '-',
           SUBJECT: (one) => one.subject ?? '-',
@@ -168,7 +173,11 @@ const sectionsOf: Record<Kind, (session: Session, scope: Scope) => Promise<Secti
         name: 'ownerless',
         title: 'Files in quarantine that the database does not know (queue drop MESSAGE):',
         rows: ownerless,
-        shown: ownerless.map((one) => `${one.messageId}  ${one.reason}`),
+        shown: table(
+          ['MESSAGE', 'UNTIL', 'WHY'],
+          ownerless.map((one) => [one.messageId, dayOrNone(Date.parse(one.until)), one.reason]),
+          '',
+        ),
       },
     ];
   },
@@ -194,11 +203,25 @@ function ofOneList(rows: readonly { readonly list: string }[]): string {
   return lists.length === 1 ? `, ${lists[0]}` : '';
 }
 
+function retentionFor({ database, site }: Session): Promise<Retention> {
+  const quarantineMs = site['quarantine.days'] * 86_400_000;
+  return retentionOf(database.q, { defaults: site.defaults, quarantineMs });
+}
+
+const dayOrNone = (ms: number | null): string => (ms === null ? '-' : dayOf(ms));
+
+async function untilOf(retention: Retention, message: MessageRow): Promise<number | null> {
+  if (message.state === 'unopened') return retention.ofUnopened(message);
+  return message.state === 'quarantine' ? retention.ofQuarantine(message.id) : null;
+}
+
 async function messages(
-  { database }: Session,
+  session: Session,
   { listId, limit }: Scope,
   d: { name: string; title: string; states: readonly MessageState[] },
 ): Promise<Section[]> {
+  const { database } = session;
+  const retention = await retentionFor(session);
   const rows = [];
   for (const one of await messagesIn(database.q, d.states, limit)) {
     if (listId !== undefined && !(await isFor(database.q, one, listId))) continue;
@@ -208,6 +231,7 @@ async function messages(
       state,
       receivedAt: instant(one.receivedAt),
       nextAt: instantOrNull(one.nextAt),
+      until: instantOrNull(await untilOf(retention, one)),
       reason,
       detail,
       fromAddress,
@@ -218,11 +242,12 @@ async function messages(
     one.messageId,
     minuteOf(Date.parse(one.receivedAt)),
     one.nextAt ? minuteOf(Date.parse(one.nextAt)) : '-',
+    one.until ? dayOf(Date.parse(one.until)) : '-',
     one.fromAddress ?? '-',
     one.subject ?? '-',
     one.detail ?? one.reason ?? '-',
   ]);
-  const head = ['MESSAGE', 'RECEIVED', 'NEXT TRY', 'FROM', 'SUBJECT', 'WHY'];
+  const head = ['MESSAGE', 'RECEIVED', 'NEXT TRY', 'UNTIL', 'FROM', 'SUBJECT', 'WHY'];
   return [{ name: d.name, title: d.title, rows, shown: table(head, shown, '') }];
 }
 
@@ -230,11 +255,14 @@ async function isFor(q: Queries, message: MessageRow, listId: number): Promise<b
   return (await postingsOf(q, message.id)).some((posting) => posting.listId === listId);
 }
 
-async function withoutRow({ database, spool }: Session): Promise<{ messageId: string; reason: string }[]> {
+async function withoutRow(session: Session): Promise<{ messageId: string; until: string; reason: string }[]> {
+  const { database, spool } = session;
+  const retention = await retentionFor(session);
   const found = [];
   for (const { id, reason } of await spool.quarantined()) {
     // A dropped message has its row, and its file until the next housekeeping.
-    if (!(await findMessage(database.q, id))) found.push({ messageId: id, reason });
+    if (await findMessage(database.q, id)) continue;
+    found.push({ messageId: id, until: instant(await retention.ofQuarantine(id)), reason });
   }
   return found;
 }

@@ -213,6 +213,11 @@ export const siteSettings = Object.freeze({
     30 * day,
     'How long what is finished stays in the database, for `explain`; the ledger at least as long.',
   ),
+  'quarantine.days': setting(
+    integer('days', 1, 3650),
+    30,
+    'How long a message stays in quarantine for a person to look at before it is deleted.',
+  ),
   'log.level': setting(
     choice('info', 'debug', 'warn', 'error'),
     'info',

@@ -116,12 +116,18 @@ function copyOf(envelope: Envelope, to: string, head: readonly Buffer[], body: C
   return { ...envelope, to, head: Buffer.concat(head), body };
 }
 
-/** Rows of active members of an open list, and the others (RULES 17): whoever left gets nothing more. */
+/**
+ * Rows of active members of an open list, and the others (RULES 17): whoever left gets nothing more, also if he came
+ * back after the post was distributed.
+ */
 export function withoutLeavers(
   rows: readonly DeliveryRow[],
-  members: ReadonlyMap<string, { state: string }>,
+  members: ReadonlyMap<string, { state: string; since: number }>,
   list: ListContext,
 ): { staying: DeliveryRow[]; leaving: DeliveryRow[] } {
-  const stays = (row: DeliveryRow) => list.open && members.get(row.member)?.state === 'active';
+  const stays = (row: DeliveryRow) => {
+    const member = members.get(row.member);
+    return list.open && member?.state === 'active' && member.since <= row.createdAt;
+  };
   return { staying: rows.filter(stays), leaving: rows.filter((row) => !stays(row)) };
 }

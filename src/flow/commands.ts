@@ -33,19 +33,19 @@ export async function takeCertificate(parts: FlowParts, work: PostingWork, repor
     report.author === null ? (report.reasons[0] ?? 'not-signed') : (filed.filings[0]?.reason ?? null);
   const first = taken[0]?.certificate ?? null;
   const mail = mailVariables(work);
+  const own = await listCertificate(parts, work);
+  const attached = own.attachments !== undefined;
   const answer: Answer = first
     ? {
         template: 'sendcert-done',
         replyTo: 'owner',
-        variables: {
-          mail,
-          certificates: shown(taken),
-          released: filed.released,
-        },
+        variables: { mail, certificates: shown(taken), released: filed.released, attached },
+        ...own,
       }
     : {
         template: 'sendcert-failed',
         replyTo: 'owner',
+        ...own,
         variables: { mail, reason: reason ?? '', reason_text: notTaken(reason, report) },
       };
   const event = first ? 'certificate-received' : 'certificate-not-taken';
@@ -131,13 +131,7 @@ export async function answerCommand(
           fingerprint: inGroups(pair.certificate.sha256),
           expires: dayOf(pair.certificate.notAfter),
         },
-        attachments: [
-          {
-            fileName: `${list.name}.p7c`,
-            contentType: 'application/pkcs7-mime; smime-type=certs-only; name="smime.p7c"',
-            content: certsOnly([pair.certificate, ...pair.chain]),
-          },
-        ],
+        ...(await listCertificate(parts, work)),
       }
     : help;
   const detail = unsafe
@@ -149,6 +143,24 @@ export async function answerCommand(
     reason: unsafe ? 'encrypted-unsigned' : null,
     detail,
   });
+}
+
+/** The certificate that mail to the list is encrypted to, with its chain, as an attachment; nothing if it has none. */
+async function listCertificate(
+  { keyring }: FlowParts,
+  { list }: PostingWork,
+): Promise<Pick<Notice, 'attachments'>> {
+  const pair = await keyring.encryptionPair(list);
+  if (!pair) return {};
+  return {
+    attachments: [
+      {
+        fileName: `${list.name}.p7c`,
+        contentType: 'application/pkcs7-mime; smime-type=certs-only; name="smime.p7c"',
+        content: certsOnly([pair.certificate, ...pair.chain]),
+      },
+    ],
+  };
 }
 
 /** Mail to -bounces: a line in the ledger, never an answer (RFC 5321 6.1). */

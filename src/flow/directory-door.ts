@@ -11,9 +11,9 @@ import { inUse, upsertCertificate } from '../store/certificates.ts';
 import type { Database } from '../store/database.ts';
 import { type DirectoryEntry, scanDirectory } from '../store/directory.ts';
 import { record } from '../store/ledger.ts';
-import { releaseHeld } from '../store/outcomes.ts';
 import type { Purpose } from '../store/schema.ts';
-import { certificateCame, certificateRow } from './file-certificates.ts';
+import { certificateRow } from './file-certificates.ts';
+import { releaseCopies } from './release.ts';
 
 export interface DoorParts {
   readonly database: Database;
@@ -163,12 +163,7 @@ async function takeOver(
       data: { sha256, purposes: changed },
     });
     if (!changed.includes('enc')) return 0;
-    return releaseHeld(tx, {
-      member: address,
-      now: at,
-      expiresAt: at + parts.lifetimeMs,
-      why: certificateCame,
-    });
+    return releaseCopies(tx, address, { now: at, expiresAt: at + parts.lifetimeMs });
   });
   parts.log.event('imported', { address, file: entry.file, released });
   if (released > 0) parts.wakeDelivery();

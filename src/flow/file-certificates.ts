@@ -6,11 +6,10 @@ import { type CertificateRow, inUse, saveCapabilities, upsertCertificate } from 
 import type { Queries } from '../store/database.ts';
 import { writeCertificate } from '../store/directory.ts';
 import { record } from '../store/ledger.ts';
-import { forgetNotice } from '../store/notices.ts';
-import { releaseHeld } from '../store/outcomes.ts';
 import type { CertificateSource, Purpose } from '../store/schema.ts';
 import type { Filing, HarvestFacts, InUse } from './harvest.ts';
 import type { ListContext } from './list-context.ts';
+import { releaseCopies } from './release.ts';
 
 /** What filing a verified signature's certificates changed. */
 export interface Filed {
@@ -123,16 +122,13 @@ export async function fileHarvest(
   return { filings: d.filings, released: await releaseFor(tx, d) };
 }
 
-/** Why held copies go out: the ledger's words. */
-export const certificateCame = 'a certificate that can be used has come';
-
 async function releaseFor(
   tx: Queries,
-  d: { list: ListContext; address: string; filings: readonly Filing[]; at: number; expiresAt: number },
+  d: { address: string; filings: readonly Filing[]; at: number; expiresAt: number },
 ): Promise<number> {
-  if (!d.filings.some((filing) => filing.purpose === 'enc' && filing.action === 'use')) return 0;
-  await forgetNotice(tx, { listId: d.list.id, member: d.address, kind: 'missing' });
-  return releaseHeld(tx, { member: d.address, now: d.at, expiresAt: d.expiresAt, why: certificateCame });
+  const { address, filings, at: now, expiresAt } = d;
+  const came = filings.some((filing) => filing.purpose === 'enc' && filing.action === 'use');
+  return came ? releaseCopies(tx, address, { now, expiresAt }) : 0;
 }
 
 /** The keys that signed SMIMECapabilities speak of: the signer's own, and the one he wants mail encrypted to. */

@@ -12,6 +12,7 @@ import { forgetSignatures } from '../store/signatures.ts';
 import type { Spool } from '../store/spool.ts';
 import { forgetStarts } from '../store/starts.ts';
 import { everyList, type SiteDefaults } from './list-context.ts';
+import { endQuarantine } from './quarantine.ts';
 
 export interface HousekeepingParts {
   readonly database: Database;
@@ -22,13 +23,15 @@ export interface HousekeepingParts {
   readonly node: string;
   /** How long finished rows are kept, ms. */
   readonly retentionMs: number;
+  /** How long a message stays in quarantine, ms. */
+  readonly quarantineMs: number;
 }
 
 const batch = 500;
 
 /**
  * Ends what waited too long and forgets what is over: held and deferred copies past their time, posts that no
- * moderator answered, leases of attempts that nobody wrote down, spool files that serve nothing any more, rows and
+ * moderator answered, what stayed in quarantine, leases of attempts that nobody wrote down, spool files that serve nothing any more, rows and
  * ledger beyond `retention`.
  */
 export async function keepHouse(parts: HousekeepingParts): Promise<void> {
@@ -44,6 +47,7 @@ export async function keepHouse(parts: HousekeepingParts): Promise<void> {
     const before = now - list.policy['held.days'] * dayMs;
     await database.write((tx) => expirePostings(tx, { listId: list.id, before, at: now }));
   }
+  expired += await endQuarantine(parts, { now, keptMs: parts.quarantineMs });
   await freeExpiredLeases(database.q, now);
   await finishIdlePostings(database.q);
   let removed = 0;

@@ -12,14 +12,12 @@ import {
 } from '../store/certificates.ts';
 import type { Database, Queries } from '../store/database.ts';
 import { record } from '../store/ledger.ts';
-import { listsOfAddress } from '../store/members.ts';
 import { touch } from '../store/meta.ts';
-import { forgetNotice } from '../store/notices.ts';
-import { releaseHeld } from '../store/outcomes.ts';
 import type { CertificateSource, Purpose } from '../store/schema.ts';
-import { certificateCame, certificateRow, mirrorAddress } from './file-certificates.ts';
+import { certificateRow, mirrorAddress } from './file-certificates.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
+import { releaseCopies } from './release.ts';
 
 /** What an operator's import made, or would make, of one certificate. */
 export interface ImportVerdict {
@@ -248,16 +246,4 @@ export async function useFor(
     detail: `${purpose === 'sign' ? 'signing' : 'encryption'} certificate of ${certificate.subject}, ${d.by}`,
     data: { sha256, purpose, replaced },
   });
-}
-
-/** Lets the copies go that wait for a member's certificate, on all lists; the next notice to him is due again. */
-export async function releaseCopies(
-  tx: Queries,
-  address: string,
-  d: { now: number; expiresAt: number },
-): Promise<number> {
-  for (const { listId } of await listsOfAddress(tx, address)) {
-    await forgetNotice(tx, { listId, member: address, kind: 'missing' });
-  }
-  return releaseHeld(tx, { member: address, why: certificateCame, ...d });
 }

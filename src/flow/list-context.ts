@@ -94,6 +94,12 @@ export async function everyList(
   return lists;
 }
 
+/** The language of mail to a member: his own, else the list's. */
+export function languageOf(list: ListContext, member: { readonly settings: JsonObject } | undefined): string {
+  const language = member?.settings.lang;
+  return typeof language === 'string' ? language : list.policy.language;
+}
+
 /** What an address is on a list. */
 export async function rolesOn(q: Queries, list: Pick<ListContext, 'id'>, address: string): Promise<Roles> {
   const member = await findMember(q, list.id, address);

@@ -17,12 +17,19 @@ import type { ListContext } from './list-context.ts';
 import type { PathOf } from './member-path.ts';
 
 /** Why a copy cannot be sealed for a member; each is told to him in his notice. */
-export type MissingReason =
-  | Extract<Reason, 'expired' | 'not-yet-valid' | 'wrong-usage' | 'weak-key' | 'revoked' | 'not-checked'>
-  | 'no-certificate'
-  | 'not-trusted'
-  | 'unusable'
-  | 'weak-cipher';
+export const missingReasons = [
+  'no-certificate',
+  'expired',
+  'not-yet-valid',
+  'wrong-usage',
+  'weak-key',
+  'revoked',
+  'not-checked',
+  'not-trusted',
+  'unusable',
+  'weak-cipher',
+] as const;
+export type MissingReason = (typeof missingReasons)[number];
 
 export type MemberCertificate =
   | {

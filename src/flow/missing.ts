@@ -1,26 +1,14 @@
-import type { Clock } from '../base/clock.ts';
-import { dayMs, dayOf } from '../base/day.ts';
-import { Fault } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
-import type { Database, Queries } from '../store/database.ts';
-import { deliveriesFor } from '../store/deliveries.ts';
-import { lastAbout } from '../store/ledger.ts';
+import { dayMs } from '../base/day.ts';
+import type { Queries } from '../store/database.ts';
 import type { MessageRow } from '../store/messages.ts';
 import { noticeDue, noticeIsDue } from '../store/notices.ts';
 import { finish, hold } from '../store/outcomes.ts';
 import type { DeliveryRow } from '../store/schema.ts';
+import { droppedSinceTold, markTold, waitingFor } from '../store/waiting.ts';
 import type { ListContext } from './list-context.ts';
-import { type LocalMailParts, type SpooledMail, spoolLocalMail } from './local-mail.ts';
-import type { MemberCertificate } from './member-certificate.ts';
-import type { Compose } from './notify.ts';
-import { sentenceFor } from './verdict-record.ts';
-
-export interface MissingParts extends LocalMailParts {
-  readonly database: Database;
-  readonly compose: Compose;
-  readonly clock: Clock;
-  readonly log: Log;
-}
+import type { SpooledMail } from './local-mail.ts';
+import { type MemberCertificate, missingReasons } from './member-certificate.ts';
+import { type MissingParts, missingNotice, spoolMissingNotice } from './missing-notice.ts';
 
 /** What is to be written about one copy, and what after that. */
 export interface Settlement {
@@ -52,13 +40,13 @@ export async function settleMissing(
   const about = {
     listId: list.id,
     member: row.member,
-    kind: 'missing',
+    kind: missingNotice,
     now: at,
     everyMs: list.policy['missing.notice-every'],
   };
   const tells =
     action !== 'drop' && row.member !== list.address && (await noticeIsDue(parts.database.q, about));
-  const mail = tells ? await noticeOrNone(parts, d, at, expiresAt) : null;
+  const mail = tells ? await notice(parts, d, expiresAt) : null;
   let told = false;
   return {
     async apply(tx) {
@@ -66,7 +54,9 @@ export async function settleMissing(
       if (action === 'hold')
         await hold(tx, [{ id: row.id, reason, detail, expiresAt, ...(told ? { notifiedAt: at } : {}) }], at);
       else await finish(tx, [{ id: row.id, state: 'dropped', reason, detail }], at);
-      if (told) await mail?.queue(tx);
+      if (!told) return;
+      await markTold(tx, { ...about, reasons: missingReasons, at });
+      await mail?.queue(tx);
     },
     async cleanUp() {
       const { id } = d.message;
@@ -82,73 +72,21 @@ export async function settleMissing(
   };
 }
 
-/** A notice that cannot be made (a broken template) must not keep the other members' copies back: the next post tries again. */
-async function noticeOrNone(
+async function notice(
   parts: MissingParts,
   d: Parameters<typeof settleMissing>[1],
-  at: number,
   expiresAt: number,
 ): Promise<SpooledMail | null> {
-  try {
-    return await spoolNotice(parts, d, at, expiresAt);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    const { code, message: detail } = error;
-    parts.log.error('notice-failed', { list: d.list.address, member: d.row.member, code, detail });
-    return null;
+  const { list, message, row, certificate, language } = d;
+  const { q } = parts.database;
+  const about = { listId: list.id, member: row.member, reasons: missingReasons };
+  const { reason, detail } = certificate;
+  const of = { list, message, member: row.member, language, reason, detail };
+  if (list.policy['missing.action'] === 'notify') {
+    const [earlier] = await droppedSinceTold(q, { ...about, kind: missingNotice });
+    return spoolMissingNotice(parts, { ...of, waiting: 0, dropped: (earlier?.count ?? 0) + 1, until: null });
   }
-}
-
-/**
- * The cause as the member reads it. Where nothing is known for him because what he sent was not taken, that is the
- * cause. In general words only: names in that certificate are whatever its maker wrote, and the list signs the notice.
- */
-async function whyMissing(
-  parts: MissingParts,
-  list: ListContext,
-  member: string,
-  certificate: MemberCertificate & { readonly usable: false },
-): Promise<string> {
-  if (certificate.reason !== 'no-certificate') return certificate.detail;
-  const about = { list: list.address, member, event: 'certificate-not-taken' } as const;
-  const last = await lastAbout(parts.database.q, about);
-  if (!last?.reason) return certificate.detail;
-  const day = dayOf(last.at);
-  return `${certificate.detail}; what you sent on ${day} was not taken: ${sentenceFor(last.reason, null)}`;
-}
-
-async function spoolNotice(
-  parts: MissingParts,
-  d: Parameters<typeof settleMissing>[1],
-  at: number,
-  expiresAt: number,
-): Promise<SpooledMail> {
-  const { list, message, row, certificate } = d;
-  const waiting = await deliveriesFor(parts.database.q, {
-    member: row.member,
-    state: 'held',
-    listId: list.id,
-    limit: 1000,
-  });
-  const mail = await parts.compose(
-    list,
-    {
-      template: 'x509-user-cert-missing',
-      to: row.member,
-      language: d.language,
-      kind: 'auto-generated',
-      replyTo: 'sendcert',
-      inReplyTo: null,
-      variables: {
-        user: { email: row.member, lang: d.language },
-        mail: { sender: message.fromAddress ?? '', subject: message.subject ?? '' },
-        reason: certificate.reason,
-        reason_text: await whyMissing(parts, list, row.member, certificate),
-        waiting: list.policy['missing.action'] === 'hold' ? waiting.length + 1 : 0,
-        expires: dayOf(expiresAt),
-      },
-    },
-    at,
-  );
-  return spoolLocalMail(parts, list, mail, at);
+  const { count, until } = await waitingFor(q, about);
+  const first = Math.min(until ?? expiresAt, expiresAt);
+  return spoolMissingNotice(parts, { ...of, waiting: count + 1, dropped: 0, until: first });
 }

@@ -58,10 +58,12 @@ export function composeWith(parts: ComposeParts): Compose {
     const sendcert = furtherAddress(list.address, 'sendcert');
     const request = furtherAddress(list.address, 'request');
     const owner = furtherAddress(list.address, 'owner');
+    const pair = list.policy['send.sign'] === 'never' ? null : await parts.signingPair(list);
     const variables: Variables = {
       fromlist: list.address,
       domain: list.domain,
       lang: notice.language,
+      signed: pair !== null,
       conf: { email: parts.serviceAddress.split('@')[0] ?? '', wwsympa_url: '' },
       ...notice.variables,
       list: {
@@ -82,7 +84,6 @@ export function composeWith(parts: ComposeParts): Compose {
       boundary: `=_reseal_${parts.unique()}`,
       ...(notice.attachments ? { attachments: notice.attachments } : {}),
     });
-    const pair = list.policy['send.sign'] === 'never' ? null : await parts.signingPair(list);
     const messageId = `<${parts.unique()}@${list.domain}>`;
     const replyTo = { sendcert, owner, request }[notice.replyTo];
     const headers: (readonly [string, string])[] = [

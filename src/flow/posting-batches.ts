@@ -11,11 +11,13 @@ import type { DeliveryRow } from '../store/schema.ts';
 import type { SpooledMessage } from '../store/spool.ts';
 import { envelopeOf, type ReadyCopy, sameCopies, sealBatch, withoutLeavers } from './batch.ts';
 import { distributionHeader } from './distribution-header.ts';
-import { type ListContext, listOf, type SiteDefaults } from './list-context.ts';
+import { type ListContext, languageOf, listOf, type SiteDefaults } from './list-context.ts';
 import type { FindRecipients } from './member-certificate.ts';
-import { type MissingParts, type Settlement, settleMissing } from './missing.ts';
+import { type Settlement, settleMissing } from './missing.ts';
+import type { MissingParts } from './missing-notice.ts';
 import { type OutgoingParts, outgoingOf } from './outgoing.ts';
 import { intactCopy, type Prepared, readPrepared } from './prepare.ts';
+import { addressesOf } from './report-mails.ts';
 import { sealPosting } from './seal-copies.ts';
 import { cameEncrypted, receivedBits, sentenceFor } from './verdict-record.ts';
 
@@ -112,7 +114,7 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
     const batch = await sealBatch(seal, { rows: rows.filter(sealable), certificates, header, envelope });
     const settlements: Settlement[] = [];
     for (const { row, certificate } of batch.missing) {
-      const language = languageOf(members?.get(row.member), list);
+      const language = languageOf(list, members?.get(row.member));
       settlements.push(await settleMissing(parts, { list, message, row, certificate, language }));
     }
     const clear = await inClear(rows.filter((row) => !sealable(row)));
@@ -135,12 +137,24 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
   return {
     about: { id: message.id, list: list.address },
     async prepare(rows) {
-      if (posting.kind !== 'post') return distribute(rows, null);
+      const { q } = parts.database;
+      if (posting.kind !== 'post') {
+        const holders = new Set(
+          await addressesOf(q, list.id, posting.kind === 'owner' ? 'owner' : 'moderator'),
+        );
+        const holding = rows.filter((row) => holders.has(row.member));
+        const others = rows.filter((row) => !holders.has(row.member));
+        const { ready, settlements } = await distribute(holding, null);
+        return {
+          ready,
+          settlements: [...others.map((row) => cancelled(parts, row, noRole)), ...settlements],
+        };
+      }
       const addresses = rows.map((row) => row.member);
-      const members = await membersNamed(parts.database.q, list.id, addresses);
+      const members = await membersNamed(q, list.id, addresses);
       const { staying, leaving } = withoutLeavers(rows, members, list);
       const { ready, settlements } = await distribute(staying, members);
-      return { ready, settlements: [...leaving.map((row) => cancelled(parts, row)), ...settlements] };
+      return { ready, settlements: [...leaving.map((row) => cancelled(parts, row, left)), ...settlements] };
     },
     async end() {
       await seal.end();
@@ -165,14 +179,11 @@ function asMember(row: DeliveryRow, members: Members): { address: string; settin
   return { address: row.member, settings: members?.get(row.member)?.settings ?? {} };
 }
 
-function languageOf(member: MemberRow | undefined, list: ListContext): string {
-  const language = member?.settings.lang;
-  return typeof language === 'string' ? language : list.policy.language;
-}
+const left = 'no longer an active member of an open list';
+const noRole = 'no longer an owner or moderator of the list';
 
-function cancelled(parts: BatchParts, row: DeliveryRow): Settlement {
+function cancelled(parts: BatchParts, row: DeliveryRow, detail: string): Settlement {
   const at = parts.clock.now();
-  const detail = 'no longer an active member of an open list';
   return {
     apply: async (tx) =>
       void (await finish(tx, [{ id: row.id, state: 'cancelled', reason: 'not-a-member', detail }], at)),

@@ -45,6 +45,8 @@ export interface FlowParts {
   readonly certificates: string;
   /** Octets that one message may unfold to. */
   readonly openedSize: number;
+  /** How long a message stays in quarantine, ms. */
+  readonly quarantineMs: number;
   /** How long the relay may refuse a copy before it is given up, ms. */
   readonly lifetimeMs: number;
   /** A string that never repeats. */

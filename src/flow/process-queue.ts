@@ -5,6 +5,7 @@ import { releaseHeld } from '../store/outcomes.ts';
 import { postingsIn } from '../store/postings.ts';
 import { fanOut } from './fan-out.ts';
 import { type IntakeParts, intake } from './intake.ts';
+import { type MissingReason, missingReasons } from './member-certificate.ts';
 import { processMessage } from './pipeline.ts';
 import type { FlowParts } from './posting-work.ts';
 
@@ -19,6 +20,14 @@ export interface ProcessQueue {
   /** Begins nothing more; resolves when the messages in work are done. */
   stop(): Promise<void>;
 }
+
+/** What no key, authority or setting of the list changes. */
+const ofMembers: ReadonlySet<MissingReason> = new Set([
+  'no-certificate',
+  'expired',
+  'not-yet-valid',
+  'wrong-usage',
+]);
 
 const tickMs = 1000;
 const atOnceFromTable = 200;
@@ -109,7 +118,8 @@ export function startProcessing(
     await retryUnopened(parts.database.q, now);
     await parts.database.write((tx) =>
       releaseHeld(tx, {
-        reasons: ['key-locked', 'trust-unreadable', 'not-trusted', 'not-checked', 'revoked'],
+        // Which settings decide about these is of no matter: what waits still waits again.
+        reasons: ['key-locked', 'trust-unreadable', ...missingReasons.filter((one) => !ofMembers.has(one))],
         now,
         expiresAt: now + parts.lifetimeMs,
         why: 'keys and authorities were read again',

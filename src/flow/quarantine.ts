@@ -1,12 +1,19 @@
+import { dayOf } from '../base/day.ts';
 import { Fault, wordsOf } from '../base/errors.ts';
+import type { Database } from '../store/database.ts';
 import { record } from '../store/ledger.ts';
-import { type MessageRow, setMessageState } from '../store/messages.ts';
-import { postingsOf } from '../store/postings.ts';
+import { listById } from '../store/lists.ts';
+import { findMessage, type MessageRow, messagesIn, setMessageState } from '../store/messages.ts';
+import { postingsOf, setPostingState } from '../store/postings.ts';
+import type { Spool } from '../store/spool.ts';
 import { tryReadOuter } from './intake.ts';
 import { listOf } from './list-context.ts';
 import type { SpooledMail } from './local-mail.ts';
 import type { FlowParts } from './posting-work.ts';
 import { mailVariables, tellRole } from './report-mails.ts';
+import { quarantinedAt } from './retention.ts';
+
+const atOnce = 10_000;
 
 /**
  * Puts a message aside that broke its opening twice: its state, its ledger line and the notices to the owners of its
@@ -44,7 +51,8 @@ async function tellOwners(
     const list = await listOf(q, posting.listId, parts.defaults);
     if (!list || posting.state !== 'new') continue;
     const work = { posting, list, message, spooled, outer };
-    const variables = { mail: mailVariables(work), reason: d.reason, reason_text: d.detail };
+    const expires = dayOf(parts.clock.now() + parts.quarantineMs);
+    const variables = { mail: mailVariables(work), reason: d.reason, reason_text: d.detail, expires };
     try {
       const notice = { template: 'quarantine', variables };
       mails.push(...(await tellRole(parts, work, 'owner', notice)));
@@ -57,4 +65,40 @@ async function tellOwners(
     }
   }
   return mails;
+}
+
+/**
+ * Gives up what stayed in quarantine for `keptMs`: postings that were never decided are dropped, each with a ledger
+ * line; files that no row knows go at once, others with the clean-up after. Gives the number of messages.
+ */
+export async function endQuarantine(
+  parts: { readonly database: Database; readonly spool: Spool },
+  d: { readonly now: number; readonly keptMs: number },
+): Promise<number> {
+  const { database, spool } = parts;
+  const isOver = async (id: string): Promise<boolean> =>
+    (await quarantinedAt(database.q, id)) + d.keptMs <= d.now;
+  const reason = 'quarantine-expired';
+  const detail = 'nobody took it out of quarantine in time (quarantine.days)';
+  const base = { at: d.now, event: 'expired', reason, detail } as const;
+  let ended = 0;
+  for (const { id } of await messagesIn(database.q, ['quarantine'], atOnce)) {
+    if (!(await isOver(id))) continue;
+    await database.write(async (tx) => {
+      for (const posting of (await postingsOf(tx, id)).filter((one) => one.state === 'new')) {
+        const list = await listById(tx, posting.listId);
+        await setPostingState(tx, posting.id, 'dropped', reason);
+        await record(tx, { ...base, messageId: id, postingId: posting.id, list: list?.address ?? null });
+      }
+      await setMessageState(tx, id, { state: 'done', reason, detail, nextAt: null });
+    });
+    ended++;
+  }
+  for (const { id } of await spool.quarantined()) {
+    if ((await findMessage(database.q, id)) || !(await isOver(id))) continue;
+    await database.write((tx) => record(tx, { ...base, messageId: id }));
+    await spool.remove(id);
+    ended++;
+  }
+  return ended;
 }

@@ -6,7 +6,7 @@ import { holdersOf } from '../store/lists.ts';
 import { noticeDue, replyDue } from '../store/notices.ts';
 import type { ListContext } from './list-context.ts';
 import { type LocalMailParts, type SpooledMail, spoolLocalMail } from './local-mail.ts';
-import type { Compose, Notice } from './notify.ts';
+import type { Compose, ComposedMail, Notice } from './notify.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 
 /** How often one address is answered about one kind of thing (RULES 20). */
@@ -80,7 +80,7 @@ export async function noticesTo(
   notice: Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language' | 'replyTo'>,
 ): Promise<SpooledMail[]> {
   const now = parts.clock.now();
-  const mails: SpooledMail[] = [];
+  const composed: ComposedMail[] = [];
   for (const to of addresses) {
     const language = list.policy.language;
     const whole: Notice = {
@@ -91,8 +91,11 @@ export async function noticesTo(
       replyTo: 'owner',
       inReplyTo: null,
     };
-    mails.push(await spoolLocalMail(parts, list, await parts.compose(list, whole, now), now));
+    composed.push(await parts.compose(list, whole, now));
   }
+  // All or none: what cannot be composed must not leave files of the others behind at each try.
+  const mails: SpooledMail[] = [];
+  for (const mail of composed) mails.push(await spoolLocalMail(parts, list, mail, now));
   return mails;
 }
 

@@ -92,7 +92,9 @@ type FlowReason =
   | 'weak-cipher'
   | 'key-locked'
   | 'trust-unreadable'
-  | 'weaker-than-received';
+  | 'weaker-than-received'
+  | 'moderation-expired'
+  | 'quarantine-expired';
 
 /** One sentence for ledger, notices and logs: why a post is not distributed by itself. A code of old rows stays as it is. */
 export function sentenceFor(
@@ -128,6 +130,8 @@ const flowSentences: Readonly<Record<FlowReason, string>> = {
   'trust-unreadable': 'the authorities that the list trusts cannot be read now',
   'weaker-than-received':
     'it left with a weaker cipher than it came with: this member is pinned to it, or reads no better',
+  'moderation-expired': 'no moderator answered in time (held.days)',
+  'quarantine-expired': 'nobody took it out of quarantine in time (quarantine.days)',
   malformed: 'its MIME or S/MIME structure is broken or cut off, so nobody got it',
   'null-sender': 'it has the null sender: a bounce, which is not a post',
 };

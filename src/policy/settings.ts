@@ -100,6 +100,21 @@ export const listSettings = Object.freeze({
     day,
     'A member without a certificate is told at most once in this time; later posts are named together in the next notice.',
   ),
+  'report.failures': setting(
+    choice('daily', 'at-once', 'never'),
+    'daily',
+    'When the owners are told of copies that could not be delivered: in one mail a day, and at once of a post that reached nobody; at once of every post, when its last copy has ended; or never.',
+  ),
+  'report.weekly': setting(
+    choice('yes', 'no'),
+    'yes',
+    'Whether the owners get a mail each week of copies that waited in vain for a certificate, of members without a usable one, and of certificates that end soon; none if there is nothing to say.',
+  ),
+  'report.author': setting(
+    choice('no', 'yes'),
+    'no',
+    'yes: who signed a post is told, without names, how many members got it, when all copies have ended or after a day.',
+  ),
   'unopened.action': setting(
     choice('owners', 'members'),
     'owners',

@@ -66,6 +66,8 @@ export interface LedgerQuery {
   /** `from` ≤ at < `to`. */
   readonly from?: number;
   readonly to?: number;
+  /** Written after this one. */
+  readonly afterId?: number;
   readonly events?: readonly LedgerEvent[];
   /** At most so many: the newest. */
   readonly limit: number;
@@ -79,8 +81,15 @@ export async function findLedger(q: Queries, d: LedgerQuery): Promise<LedgerRow[
   if (d.messageIds) query = query.where('messageId', 'in', d.messageIds);
   if (d.from !== undefined) query = query.where('at', '>=', d.from);
   if (d.to !== undefined) query = query.where('at', '<', d.to);
+  if (d.afterId !== undefined) query = query.where('id', '>', d.afterId);
   if (d.events) query = query.where('event', 'in', d.events);
   return (await query.execute()).map(lineOf).reverse();
+}
+
+/** The id of the newest entry, 0 if there is none. */
+export async function newestLedgerId(q: Queries): Promise<number> {
+  const row = await q.selectFrom('ledger').select('id').orderBy('id', 'desc').limit(1).executeTakeFirst();
+  return row?.id ?? 0;
 }
 
 /** The newest entry of one event about a member on a list, or null. */

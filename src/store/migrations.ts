@@ -39,7 +39,7 @@ const steps: readonly string[] = [
   CREATE TABLE postings (
     id INTEGER PRIMARY KEY, message_id TEXT NOT NULL REFERENCES messages ON DELETE CASCADE,
     list_id INTEGER NOT NULL REFERENCES lists, kind TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, verdict TEXT,
-    prepared TEXT, cursor TEXT, decided_at INTEGER, UNIQUE (message_id, list_id, kind)
+    prepared TEXT, cursor TEXT, decided_at INTEGER, author_told_at INTEGER, UNIQUE (message_id, list_id, kind)
   ) STRICT;
   CREATE INDEX postings_by_state ON postings (state);
   CREATE INDEX postings_by_list ON postings (list_id);
@@ -86,6 +86,7 @@ const steps: readonly string[] = [
   CREATE INDEX certificates_by_subject ON certificates (subject);
   CREATE INDEX certificates_by_serial ON certificates (serial_der, issuer_der);
   CREATE INDEX certificates_by_key_id ON certificates (subject_key_id);
+  CREATE INDEX certificates_by_end ON certificates (not_after);
   CREATE TABLE bindings (
     address TEXT NOT NULL, purpose TEXT NOT NULL, sha256 TEXT NOT NULL REFERENCES certificates, state TEXT NOT NULL,
     since INTEGER NOT NULL, source TEXT NOT NULL, signing_time INTEGER, PRIMARY KEY (address, purpose, sha256)
@@ -114,6 +115,7 @@ const steps: readonly string[] = [
     list_id INTEGER NOT NULL REFERENCES lists ON DELETE CASCADE, member TEXT NOT NULL, kind TEXT NOT NULL,
     last_at INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (list_id, member, kind)
   ) STRICT, WITHOUT ROWID;
+  CREATE INDEX notices_by_member ON notices (member, kind);
   CREATE TABLE replies (
     address TEXT NOT NULL, kind TEXT NOT NULL, last_at INTEGER NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (address, kind)

@@ -37,17 +37,26 @@ export async function noticeIsDue(
   return row === undefined || row.lastAt <= d.now - d.everyMs;
 }
 
-/** Makes the next notice of this kind due again: what it told of is over (a certificate came). */
-export async function forgetNotice(
-  tx: Queries,
-  d: { listId: number; member: string; kind: string },
-): Promise<void> {
-  await tx
-    .deleteFrom('notices')
-    .where('listId', '=', d.listId)
+/** Whether a notice of this kind went to the address from any list. */
+export async function wasNoticed(q: Queries, d: { member: string; kind: string }): Promise<boolean> {
+  const row = await q
+    .selectFrom('notices')
+    .select('lastAt')
     .where('member', '=', d.member)
     .where('kind', '=', d.kind)
-    .execute();
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
+/** Forgets notices whose kind begins so and which were sent before `before`: what they told of is long over. */
+export async function forgetNotices(q: Queries, d: { kind: string; before: number }): Promise<void> {
+  await q.deleteFrom('notices').where('kind', 'like', `${d.kind}%`).where('lastAt', '<', d.before).execute();
+}
+
+/** Makes the next notice of this kind from every list due again: what it told of is over (a certificate came). */
+export async function forgetNotice(tx: Queries, d: { member: string; kind: string }): Promise<void> {
+  await tx.deleteFrom('notices').where('member', '=', d.member).where('kind', '=', d.kind).execute();
 }
 
 /** The same for an answer to an address that may be no member's (RULES 20). */

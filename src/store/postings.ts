@@ -133,6 +133,31 @@ export async function duplicateOf(
   return row ? postingOf(row) : null;
 }
 
+/** Notes that the author of a posting is told how it was delivered; false if he was already. */
+export async function markAuthorTold(tx: Queries, id: number, at: number): Promise<boolean> {
+  const result = await tx
+    .updateTable('postings')
+    .set({ authorToldAt: at })
+    .where('id', '=', id)
+    .where('authorToldAt', 'is', null)
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
+}
+
+/** Ids of posts of a list that were decided before `before`, still have open copies, and whose author was not told. */
+export async function untoldPostings(q: Queries, d: { listId: number; before: number }): Promise<number[]> {
+  const rows = await q
+    .selectFrom('postings')
+    .select('id')
+    .where('listId', '=', d.listId)
+    .where('state', '=', 'distributing')
+    .where('kind', '=', 'post')
+    .where('decidedAt', '<=', d.before)
+    .where('authorToldAt', 'is', null)
+    .execute();
+  return rows.map((row) => row.id);
+}
+
 /** Postings in these states, oldest first. */
 export async function postingsIn(
   q: Queries,

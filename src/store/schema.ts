@@ -161,6 +161,8 @@ export interface PostingsTable {
   prepared: string | null;
   cursor: string | null;
   decidedAt: number | null;
+  /** When the author was told how his post was delivered (`report.author`). */
+  authorToldAt: number | null;
 }
 
 export interface DeliveriesTable {

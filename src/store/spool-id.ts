@@ -15,6 +15,11 @@ export function newId(now: number): string {
   return id;
 }
 
+/** When an id was made, ms. */
+export function timeOfId(id: string): number {
+  return [...id.slice(0, 10)].reduce((time, sign) => time * 32 + alphabet.indexOf(sign), 0);
+}
+
 const form = /^[0-9a-hjkmnp-tv-z]{26}$/;
 
 /** Whether `text` has the form of an id. */

@@ -37,6 +37,13 @@ describe('list create', () => {
     expect(shown.stdout).toBe(readFileSync(join(folder, 'cert.pem'), 'utf8'));
   });
 
+  it('says how members get the certificate: by a signed mail', async () => {
+    const made = await makeRoot().run('list', 'create', 'team@lists.example', '--key', 'p-256');
+    expect(made.stdout).toMatch(
+      /signed mail to team-sendcert@lists\.example[\s\S]*GET CERT to team-request@lists\.example/,
+    );
+  });
+
   it('encrypts the key where a passphrase is set', async () => {
     const root = makeRoot('keys.passphrase-file: pass\n');
     root.file('pass', 'correct horse\n');

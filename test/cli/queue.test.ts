@@ -3,6 +3,7 @@ import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import { type Database, openDatabase } from '../../src/store/database.ts';
 import { insertDeliveries } from '../../src/store/deliveries.ts';
+import { record } from '../../src/store/ledger.ts';
 import { findList } from '../../src/store/lists.ts';
 import { insertMessage, setMessageState } from '../../src/store/messages.ts';
 import { changesCounter } from '../../src/store/meta.ts';
@@ -14,6 +15,7 @@ import { makeTeam, type Root } from './kit.ts';
 
 const now = Date.now();
 const later = now + 3_600_000;
+const day = 24 * 3_600_000;
 let ca: TestCa;
 let root: Root;
 beforeAll(async () => {
@@ -204,6 +206,23 @@ describe('what could not be opened, and what the relay did not take', () => {
     expect(story[0]?.postings[0]?.members).toMatchObject([
       { member: 'b@example.org', state: 'held', remedy: expect.stringContaining('reseal cert import') },
     ]);
+  });
+
+  it('says until when each kind of ciphertext is kept (RULES 17)', async () => {
+    const { broken, nobody } = await arrangeOpen();
+    const since = { messageId: broken, at: now + 5 * day, event: 'quarantined' } as const;
+    await arrange((database) => database.write((tx) => record(tx, since)));
+    await holdOne();
+    await root.json('list', 'set', 'team', 'held.days=3', 'unopened.retry-days=5');
+    const until = (days: number) => `${new Date(now + days * day).toISOString().slice(0, 19)}Z`;
+    expect(await root.json('queue', 'list')).toMatchObject({
+      held: [{ until: until(3) }],
+      unopened: [{ until: until(5) }],
+      quarantine: [{ until: until(5 + 30) }],
+      ownerless: [{ messageId: nobody, until: until(30) }],
+      queued: [],
+    });
+    expect((await root.run('queue', 'list')).stdout).toContain(until(35).slice(0, 10));
   });
 
   it('is not said to be nothing while copies are on their way', async () => {

@@ -66,6 +66,7 @@ describe('a site without a file', () => {
       workers: 2,
       'open.timeout': 60_000,
       'open.size': 104_857_600,
+      'quarantine.days': 30,
       'queue.lifetime': 432_000_000,
       retention: 2_592_000_000,
       'log.level': 'info',

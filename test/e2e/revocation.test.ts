@@ -169,7 +169,9 @@ describe('a member whose certificate was revoked', () => {
       reason: 'revoked',
     });
     const [, notice] = await world.mailTo(bob.address, 2);
-    expect(await readNotice(notice)).toContain('the certificate of CN=bob was revoked');
+    expect(await readNotice(notice)).toContain(
+      'Your certificate (CN=bob), issued by CN=Test Root, was revoked.',
+    );
     expect(await explain(id)).toMatch(/bob@example\.org.*revoked/);
 
     const renewed = await world.person('bob', { keyFrom: bob });

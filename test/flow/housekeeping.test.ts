@@ -3,7 +3,7 @@ import { brandComposed } from '../../src/base/bytes.ts';
 import { keepHouse } from '../../src/flow/housekeeping.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import { claim, deliveriesOf } from '../../src/store/deliveries.ts';
-import { ledgerOf } from '../../src/store/ledger.ts';
+import { ledgerOf, record } from '../../src/store/ledger.ts';
 import { createList } from '../../src/store/lists.ts';
 import { findMessage, setMessageState } from '../../src/store/messages.ts';
 import { finish, hold } from '../../src/store/outcomes.ts';
@@ -13,7 +13,7 @@ import { copies, envelope, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
 
-const keep = (site: TestSite) => keepHouse({ ...site, retentionMs: 30 * day });
+const keep = (site: TestSite) => keepHouse({ ...site, retentionMs: 30 * day, quarantineMs: 30 * day });
 
 /** A message whose file is in the spool, done, with copies that wait for a certificate. */
 async function waiting(site: TestSite, listId: number, d: { holdUntil: number; count?: number }) {
@@ -156,5 +156,58 @@ describe('keepHouse', () => {
     const { posting } = await waiting(site, (await makeList(site)).id, { holdUntil: t0 });
     await keep(site);
     expect((await findPosting(site.database.q, posting))?.state).toBe('done');
+  });
+});
+
+describe('quarantine', () => {
+  const left = async (site: TestSite) => (await site.spool.quarantined()).map((one) => one.id);
+
+  /** A message whose file is in quarantine since now. */
+  async function quarantined(site: TestSite, listId: number | null): Promise<string> {
+    const at = site.clock.now();
+    const id = newId(t0 - 20 * day);
+    const line = formatEnvelopeLine({ ...envelope, receivedAt: at });
+    await site.spool.place(id, line, brandComposed(Buffer.from('x')));
+    if (listId !== null) {
+      await post(site.database, listId, id);
+      const state = { state: 'quarantine', reason: 'worker-died', detail: null, nextAt: null } as const;
+      await setMessageState(site.database.q, id, state);
+    }
+    await site.spool.quarantine(id, 'it broke its opening');
+    await record(site.database.q, { at, messageId: id, event: 'quarantined' });
+    return id;
+  }
+
+  it('ends after quarantine.days, counted from when it began, with a line that names the list', async () => {
+    const site = await makeSite();
+    const list = await makeList(site);
+    const id = await quarantined(site, list.id);
+    site.clock.pass(30 * day - 1);
+    await keep(site);
+    expect([await left(site), (await findMessage(site.database.q, id))?.state]).toEqual([[id], 'quarantine']);
+    site.clock.pass(1);
+    await keep(site);
+    expect(await left(site)).toEqual([]);
+    expect(await findMessage(site.database.q, id)).toMatchObject({
+      state: 'done',
+      reason: 'quarantine-expired',
+    });
+    expect((await ledgerOf(site.database.q, id)).at(-1)).toMatchObject({
+      event: 'expired',
+      reason: 'quarantine-expired',
+      list: list.address,
+    });
+  });
+
+  it('ends for files that no row knows as well', async () => {
+    const site = await makeSite();
+    const id = await quarantined(site, null);
+    site.clock.pass(30 * day - 1);
+    await keep(site);
+    expect(await left(site)).toEqual([id]);
+    site.clock.pass(1);
+    await keep(site);
+    expect(await left(site)).toEqual([]);
+    expect((await ledgerOf(site.database.q, id)).at(-1)).toMatchObject({ reason: 'quarantine-expired' });
   });
 });

@@ -260,7 +260,7 @@ describe('noticeDue and replyDue', () => {
       { kind: 'expires-soon', count: 1, lastAt: t0 },
       { kind: 'no-certificate', count: 2, lastAt: t0 + day },
     ]);
-    await forgetNotice(q, { listId: id, member: 'bob@example.org', kind: 'expires-soon' });
+    await forgetNotice(q, { member: 'bob@example.org', kind: 'expires-soon' });
     expect(await notice(t0 + 1, 'expires-soon')).toBe(true);
   });
 

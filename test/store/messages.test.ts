@@ -234,6 +234,7 @@ describe('postings', () => {
       listId: list.id,
       kind: 'post',
       cursor: null,
+      authorToldAt: null,
       ...verdict,
     });
   });

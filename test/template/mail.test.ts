@@ -154,6 +154,9 @@ describe('the shipped templates', () => {
     'get-cert',
     'quarantine',
     'owner-alert',
+    'cert-expiring',
+    'owner-report',
+    'author-summary',
   ])('%s holds its Subject in one line whatever the subject of the post is', async (name) => {
     const hostile = 'x\r\n\r\nBcc: victim@example.org';
     const variables = {
@@ -165,5 +168,75 @@ describe('the shipped templates', () => {
     const { headers, text } = await renderMail(shipped, name, variables);
     expect(headers.map(([field]) => field)).toEqual(['Subject']);
     expect(text.length).toBeGreaterThan(80);
+  });
+
+  const dates = { expires: '2026-01-19', days: 7 };
+  const held = { waiting: 3, dropped: 0, signed: true, ...dates };
+  const certificate = { subject: 'CN=Bob', issuer: 'CN=Some CA', from: '2026-05-01', until: '2025-12-31' };
+  const missing = 'x509-user-cert-missing';
+  const causes: [reason: string, words: RegExp][] = [
+    ['no-certificate', /not known/],
+    ['expired', /2025-12-31/],
+    ['not-yet-valid', /2026-05-01/],
+    ['revoked', /CN=Some CA/],
+    ['wrong-usage', /CN=Bob/],
+    ['weak-key', /CN=Bob/],
+    ['not-trusted', /CN=Some CA/],
+    ['not-checked', /./],
+    ['unusable', /not known/],
+  ];
+  const variables = (more: Variables): Variables => ({
+    list: { name: 'l', address: 'l@example.org', sendcert: 'l-sendcert@example.org', owner: 'o@example.org' },
+    user: { email: 'bob@example.org' },
+    mail: { sender: 'a@example.org', subject: 'Agenda' },
+    conf: { email: 'reseal', wwsympa_url: '' },
+    domain: 'example.org',
+    reason_text: 'it is not known',
+    ...more,
+  });
+
+  describe.each(['en', 'de', 'fr', 'es'])('in %s', (language) => {
+    const render = (name: string, more: Variables) =>
+      renderMail(shipped, name, variables(more), { language });
+
+    it.each(causes)('the notice to a member says that the cause is %s', async (reason, words) => {
+      const { text } = await render(missing, { ...held, reason, certificate });
+      expect(text).toMatch(language !== 'en' && reason === 'no-certificate' ? /bob@example\.org/ : words);
+      expect(text.includes('l-sendcert@example.org')).toBe(reason !== 'not-checked');
+    });
+
+    it('counts what waits in the Subject, with the day of the oldest', async () => {
+      const subjectOf = async (more: Variables) =>
+        (await render(missing, { ...held, reason: 'expired', ...more })).headers[0]?.[1] ?? '';
+      expect(await subjectOf({})).toMatch(/3.*2026-01-19/);
+      expect(await subjectOf({ waiting: 1 })).not.toMatch(/[13]/);
+      expect(await subjectOf({ waiting: 0, dropped: 4, expires: '' })).toMatch(/4/);
+    });
+
+    it('promises nothing that was dropped, and no signature that is not there', async () => {
+      const whole = (await render(missing, { ...held, reason: 'expired' })).text;
+      const dropped = (await render(missing, { ...held, reason: 'expired', waiting: 0, expires: '' })).text;
+      expect([whole.includes('2026-01-19'), dropped.includes('2026-01-19')]).toEqual([true, false]);
+      const unsigned = (await render(missing, { ...held, reason: 'expired', signed: false })).text;
+      expect(whole.length - unsigned.length).toBeGreaterThan(100);
+    });
+
+    it('warns the member of the end, with the ways out, and the owners of all of them', async () => {
+      const certificates = [{ ...certificate, ...dates, signs: true, reads: true }];
+      const toMember = await render('cert-expiring', { ...dates, certificates });
+      expect(toMember.headers[0]?.[1]).toContain('7');
+      expect(toMember.text).toMatch(/2026-01-19[\s\S]*l-sendcert@example\.org/);
+      const members = [{ email: 'bob@example.org', ...dates }];
+      const toOwners = await render('cert-expiring', { ...dates, members });
+      expect(toOwners.text).toMatch(/bob@example\.org ?: 2026-01-19[\s\S]*reseal cert approve/);
+    });
+  });
+
+  it('have a text of their own in each language', async () => {
+    const texts = ['en', 'de', 'fr', 'es'].map(async (language) => {
+      const of = variables({ ...held, reason: 'expired', certificate });
+      return (await renderMail(shipped, missing, of, { language })).headers[0]?.[1];
+    });
+    expect(new Set(await Promise.all(texts)).size).toBe(4);
   });
 });

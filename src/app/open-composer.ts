@@ -1,0 +1,19 @@
+import { type Compose, composeWith } from '../flow/notify.ts';
+import type { CryptoWorkers } from '../smime/workers.ts';
+import { openTemplates } from '../template/templates.ts';
+import { type OpenSite, templateFolders } from './open-site.ts';
+
+/** Builds what writes and signs the mail of a site's lists. */
+export function openComposer(
+  { site, keyring }: Pick<OpenSite, 'site' | 'keyring'>,
+  d: { workers: Pick<CryptoWorkers, 'sign'>; unique: () => string },
+): Compose {
+  return composeWith({
+    templates: openTemplates(templateFolders(site)),
+    workers: d.workers,
+    signingPair: (list) => keyring.signingPair(list),
+    encryptionPair: (list) => keyring.encryptionPair(list),
+    serviceAddress: site['service.address'],
+    unique: d.unique,
+  });
+}

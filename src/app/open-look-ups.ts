@@ -1,0 +1,23 @@
+import { type FindIntermediates, findIntermediatesWith } from '../flow/intermediates.ts';
+import { type FindRecipients, findRecipientsWith } from '../flow/member-certificate.ts';
+import { validatePathsWith } from '../flow/member-path.ts';
+import type { RevocationBook } from '../flow/revocation-book.ts';
+import type { OpenSite } from './open-site.ts';
+
+/** How certificates are looked up: authorities above one, and what to encrypt to for a member. */
+export interface LookUps {
+  readonly intermediates: FindIntermediates;
+  /** `fileProblemOf`: what is wrong with the file of an address in the certificate directory, or null. */
+  recipients(fileProblemOf: (address: string) => string | null): FindRecipients;
+}
+
+/** Builds the look-ups of a site. */
+export function openLookUps({ database, keyring, clock }: OpenSite, revocation: RevocationBook): LookUps {
+  const { q } = database;
+  const intermediates = findIntermediatesWith({ q, clock });
+  const pathOf = validatePathsWith({ keyring, intermediates, revocation, clock });
+  return {
+    intermediates,
+    recipients: (fileProblemOf) => findRecipientsWith({ q, clock, pathOf, fileProblemOf }),
+  };
+}
