@@ -48,7 +48,13 @@ const exceptions: readonly (readonly [line: RegExp, reason: string])[] = [
 const outcomes: readonly (readonly [command: RegExp, shows: RegExp])[] = [
   [/^cp etc\/reseal\.yaml\.example /, /^$/],
   [/^bin\/reseal\.mjs list create /, /^The list team@lists\.example is made\./],
-  [/^bin\/reseal\.mjs key create /, /^Key and certificate: /],
+  [/^bin\/reseal\.mjs key generate /, /^Key and certificate: /],
+  [/^bin\/reseal\.mjs key list /, /^cert\.pem +active +rsa 3072 .*decrypt, sign, encrypt/m],
+  [
+    /^bin\/reseal\.mjs key rotate /,
+    /has a new key pair[\s\S]*still opens mail[\s\S]*people get a signed mail/,
+  ],
+  [/^bin\/reseal\.mjs key export-cert /, /^-----BEGIN CERTIFICATE-----\n/],
   [/^bin\/reseal\.mjs log /, /authorized +\S+ +.*accepted by the rule/],
   [/^bin\/reseal\.mjs member add /, /bob@example\.org/],
   [/^bin\/reseal\.mjs list show .* --cert > team\.pem/, /^-----BEGIN CERTIFICATE-----\n/],

@@ -5,7 +5,7 @@ import { type OpenSite, templateFolders } from './open-site.ts';
 
 /** Builds what writes and signs the mail of a site's lists. */
 export function openComposer(
-  { site, keyring }: Pick<OpenSite, 'site' | 'keyring'>,
+  { site, keyring, log }: Pick<OpenSite, 'site' | 'keyring' | 'log'>,
   d: { workers: Pick<CryptoWorkers, 'sign'>; unique: () => string },
 ): Compose {
   return composeWith({
@@ -15,5 +15,6 @@ export function openComposer(
     encryptionPair: (list) => keyring.encryptionPair(list),
     serviceAddress: site['service.address'],
     unique: d.unique,
+    log,
   });
 }

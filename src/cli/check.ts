@@ -133,7 +133,7 @@ function daemonOf(site: Site): Finding {
 
 /** Without a key pair the service address works, but its answers are not signed: no more than a warning. */
 function serviceOnly(findings: readonly Finding[], address: string): Finding[] {
-  const text = `the service address has no key pair, so its answers are not signed: \`reseal key create ${address}\` makes one`;
+  const text = `the service address has no key pair, so its answers are not signed: \`reseal key generate ${address}\` makes one`;
   return findings.map((one) =>
     one.text.startsWith('there is no key pair') ? { ...one, level: 'warning', text } : one,
   );

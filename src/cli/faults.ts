@@ -28,6 +28,17 @@ export const cliFault = faultsOf({
   'id-unknown': (d: { id: string; what: string }) => `${d.id} is no ${d.what}: see \`reseal queue list\``,
   'message-unknown': (d: { id: string }) =>
     `nothing is known of the message ${d.id}: give its Message-ID, its id in the spool or the number of a posting; what is older than \`retention\` is forgotten`,
+  'not-confirmed': (d: { what: string; hint: string }) => `${d.what}: nothing was changed${d.hint}`,
+  'usage-passphrase': (d: { why: string }) => `the passphrase cannot be taken: ${d.why}`,
+  'key-unknown': (d: { list: string; name: string; known: readonly string[] }) =>
+    `${d.list} has no key pair "${d.name.slice(0, 100)}" that can be used: give one of ${d.known.join(', ') || 'none'}, or the first digits of its fingerprint (reseal key list)`,
+  'key-in-use': (d: { list: string; path: string }) =>
+    `${d.path} is in use: \`reseal key rotate ${d.list}\` puts a new pair in its place, \`reseal key retire\` leaves it to open mail with`,
+  'key-needed': (d: { path: string; count: number; needs: readonly string[]; list: string }) =>
+    `${d.path} cannot be removed, ${d.count} ${d.count === 1 ? 'message needs' : 'messages need'} it: ${d.needs.join('; ')}; settle them first (\`reseal queue list\`)`,
+  'file-exists': (d: { path: string }) => `${d.path} is there already, and is not overwritten`,
+  'file-unwritable': (d: { path: string; why: string }) =>
+    `${d.path} cannot be written (${d.why}); a command run as root writes as the owner of the spool`,
   'owner-unusable': (d: { path: string; why: string }) =>
     `reseal cannot act as the owner of ${d.path} (${d.why}): run the command as that user`,
 });

@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
-import { openComposer } from '../app/open-composer.ts';
+import { composeHere } from '../app/compose-here.ts';
 import { openLookUps } from '../app/open-look-ups.ts';
 import { openRevocation } from '../app/open-revocation.ts';
+import { dayMs } from '../base/day.ts';
 import { takeCare } from '../flow/care.ts';
 import { keepHouse } from '../flow/housekeeping.ts';
-import { startWorkers } from '../smime/workers.ts';
 import { touch } from '../store/meta.ts';
 import { onSite, type Session } from './site-command.ts';
 
@@ -20,24 +19,14 @@ export function addHousekeeping(program: Command): void {
 }
 
 async function keep(session: Session): Promise<void> {
-  const { database, spool, keyring, clock, log, site, output } = session;
-  const script = new URL('../smime/worker.js', import.meta.url);
-  const workers = startWorkers({ count: 1, timeoutMs: site['open.timeout'], script });
-  try {
-    const { defaults, node, retention: retentionMs } = site;
-    const shared = { database, spool, keyring, clock, log, defaults, node, retentionMs };
-    await takeCare({
-      ...shared,
-      compose: openComposer(session, { workers, unique: () => randomBytes(12).toString('hex') }),
-      findRecipients: openLookUps(session, openRevocation(site, session)).recipients(() => null),
-      lifetimeMs: site['queue.lifetime'],
-      wakeDelivery: () => {},
-    });
-    await keepHouse({ ...shared, quarantineMs: site['quarantine.days'] * 86_400_000 });
-    // The mails that this made are the daemon's to send.
-    await database.write((tx) => touch(tx));
-  } finally {
-    await workers.close();
-  }
+  const { database, site, output } = session;
+  const { defaults, node, retention: retentionMs } = site;
+  const own = { compose: composeHere(session), lifetimeMs: site['queue.lifetime'] };
+  const shared = { ...session, ...own, defaults, node, retentionMs };
+  const findRecipients = openLookUps(session, openRevocation(site, session)).recipients(() => null);
+  await takeCare({ ...shared, findRecipients, wakeDelivery: () => {} });
+  await keepHouse({ ...shared, quarantineMs: site['quarantine.days'] * dayMs });
+  // The mails that this made are the daemon's to send.
+  await database.write((tx) => touch(tx));
   output.result({ done: true }, ['Done.']);
 }

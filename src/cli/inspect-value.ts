@@ -115,7 +115,7 @@ function certificateValue(certificate: Certificate): InspectedCertificate {
   };
 }
 
-/** NIST's names (FIPS 186-5), as `key create` takes them; other curves have OpenSSL's. */
+/** NIST's names (FIPS 186-5), as `key generate` takes them; other curves have OpenSSL's. */
 const curveNames: Readonly<Record<string, string>> = {
   prime256v1: 'p-256',
   secp384r1: 'p-384',

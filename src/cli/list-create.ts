@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { passphraseOf } from '../config/secrets.ts';
 import type { Site } from '../config/site.ts';
-import { type ListKeyFiles, makeListKeys } from '../flow/list-keys.ts';
+import { encryptionRemark, type ListKeyFiles, makeListKeys } from '../flow/list-keys.ts';
 import { checkListName, furtherAddress, listEndings } from '../policy/list-name.ts';
 import { remarksOn } from '../policy/remarks.ts';
 import { resolvePolicy } from '../policy/resolve.ts';
@@ -13,7 +13,7 @@ import { touch } from '../store/meta.ts';
 import type { Role } from '../store/schema.ts';
 import { addressOf, assignments, collect } from './arguments.ts';
 import { cliFault } from './faults.ts';
-import { type KeyOptions, keyOrder, keyResult, keyWords, withKeyOptions } from './key-create.ts';
+import { type KeyOptions, keyOrder, keyResult, keyWords, withKeyOptions } from './key-generate.ts';
 import { onSite, type Session } from './site-command.ts';
 
 interface CreateOptions extends KeyOptions {
@@ -51,6 +51,8 @@ async function create(session: Session, text: string, options: CreateOptions): P
   const profile = options.profile ?? null;
   const warnings = checkPolicy(site, profile, settings);
   const order = keyOrder(options);
+  const remark = encryptionRemark(order.plan);
+  if (remark !== null) warnings.push(remark);
   const roles = [...holders('owner', options.owner), ...holders('moderator', options.moderator)];
   if (await findList(database.q, address)) throw storeFault('list-exists', { address });
 

@@ -48,15 +48,15 @@ function theLine(content: Buffer, path: string): Buffer {
   return line;
 }
 
+type Places = Pick<Site, 'keys.passphrase-file' | 'credentials' | 'environment'>;
+
 /**
  * The passphrase of the private keys of a list or of the service address, or null if there is none: from
- * `keys.passphrase-file` with the address in place of `{list}` if that is set, else from the systemd credentials
- * `passphrase-<address>` and `passphrase`. Throws as `readSecret`, except that a missing file is no passphrase.
+ * `keys.passphrase-file` with the address in place of `{list}` if that is set; else from the systemd credentials
+ * `passphrase-<address>` and `passphrase`, else from the environment (`passphraseVariable`). Throws as `readSecret`, except
+ * that a missing file is no passphrase.
  */
-export async function passphraseOf(
-  site: Pick<Site, 'keys.passphrase-file' | 'credentials'>,
-  address: string,
-): Promise<Buffer | null> {
+export async function passphraseOf(site: Places, address: string): Promise<Buffer | null> {
   for (const path of placesOf(site, address)) {
     try {
       return await readSecret(path);
@@ -64,10 +64,17 @@ export async function passphraseOf(
       if (!isFault(error, 'secret-missing')) throw error;
     }
   }
-  return null;
+  if (site['keys.passphrase-file'] !== null) return null;
+  const text = site.environment(passphraseVariable(address)) || site.environment('RESEAL_PASSPHRASE');
+  return text ? Buffer.from(text) : null;
 }
 
-function placesOf(site: Pick<Site, 'keys.passphrase-file' | 'credentials'>, address: string): string[] {
+/** `RESEAL_PASSPHRASE_TEAM_LISTS_EXAMPLE` for team@lists.example: what may stand in a variable's name. */
+export function passphraseVariable(address: string): string {
+  return `RESEAL_PASSPHRASE_${address.toUpperCase().replace(/[^A-Z0-9]/g, '_')}`;
+}
+
+function placesOf(site: Places, address: string): string[] {
   const pattern = site['keys.passphrase-file'];
   // An address is canonical and has no slash (policy/list-name), but a path is no place to rely on that.
   if (address.includes('/')) return [];

@@ -184,7 +184,7 @@ export const siteSettings = Object.freeze({
   ),
   'keys.passphrase-file': optional(
     path,
-    'the systemd credential passphrase-{list}, else passphrase, else none',
+    'the systemd credential passphrase-{list}, else passphrase, else RESEAL_PASSPHRASE_TEAM_LISTS_EXAMPLE (so for team@lists.example), else RESEAL_PASSPHRASE of the environment, else none',
     'etc/passphrases/{list}',
     'A file (mode 0600) with the passphrase of the private keys; {list} stands for the address of the list.',
   ),

@@ -27,6 +27,8 @@ export type Site = Omit<SiteValues, `listen.${string}` | Filled> & {
   readonly defaults: Partial<ListPolicy>;
   /** systemd's folder of credentials, or null. */
   readonly credentials: string | null;
+  /** A variable of the environment; only secrets are asked of it, so that no value of a site holds one. */
+  readonly environment: (name: string) => string | undefined;
 };
 
 /**
@@ -52,6 +54,7 @@ export async function loadSite(d: {
     file: text === null ? null : file,
     machine: d.machine ?? machineName(),
     credentials: d.env.CREDENTIALS_DIRECTORY || null,
+    environment: (name) => d.env[name],
   });
   const [first, ...more] = mistakes;
   if (first === undefined) return site;
@@ -67,6 +70,7 @@ export function parseSite(
     readonly file: string | null;
     readonly machine: string;
     readonly credentials: string | null;
+    readonly environment?: Site['environment'];
   },
 ): { readonly site: Site; readonly mistakes: readonly Mistake[] } {
   const { root } = d;
@@ -105,6 +109,8 @@ export function parseSite(
     defaults: forLists,
     credentials: d.credentials,
   };
+  // Not enumerable, so that nothing that prints or compares a site comes upon it.
+  Object.defineProperty(site, 'environment', { value: d.environment ?? (() => undefined) });
   return { site: Object.freeze(site) as unknown as Site, mistakes: inFileOrder(mistakes) };
 }
 

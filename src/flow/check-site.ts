@@ -15,7 +15,7 @@ import type { BindingRow } from '../store/schema.ts';
 import { compileTemplate } from '../template/templates.ts';
 import { type Finding, finding } from './check-files.ts';
 import { checkRevocation } from './check-revocation.ts';
-import type { Keyring } from './keyring.ts';
+import { type Keyring, keyRemedy } from './keyring.ts';
 import { contextOf, type ListContext, type SiteDefaults } from './list-context.ts';
 
 const soon = 30 * dayMs;
@@ -81,7 +81,7 @@ export async function checkKeys(
   const found = problems.map((problem) =>
     unseenPassphrase !== null && problem.code === 'key-passphrase'
       ? finding('warning', address, `${problem.message}; ${unseenPassphrase}`)
-      : finding('problem', address, problem.message),
+      : finding('problem', address, withRemedy(problem)),
   );
   const encryption = await keyring.encryptionPair({ address });
   const signing = await keyring.signingPair({ address });
@@ -91,7 +91,7 @@ export async function checkKeys(
       finding(
         'problem',
         address,
-        `there is no key pair in ${folder}: mail to it cannot be opened; bring its keys back, or let \`reseal key create ${address}\` make new ones`,
+        `there is no key pair in ${folder}: mail to it cannot be opened; bring its keys back, or let \`reseal key generate ${address}\` make new ones`,
       ),
     );
   }
@@ -104,13 +104,18 @@ export async function checkKeys(
   return found;
 }
 
+function withRemedy({ code, message }: Fault): string {
+  const remedy = keyRemedy(code);
+  return remedy === null ? message : `${message}; ${remedy}`;
+}
+
 function checkCertificate(certificate: Certificate, address: string, now: number): Finding {
   const until = dayOf(certificate.notAfter);
   if (now > certificate.notAfter) {
     return finding(
       'problem',
       address,
-      `its certificate expired on ${until}: get a new one with \`reseal key csr ${address}\` and \`reseal key import\``,
+      `its certificate expired on ${until}: ${renewal(certificate, address)}`,
     );
   }
   if (!certificate.addresses.includes(address)) {
@@ -124,10 +129,17 @@ function checkCertificate(certificate: Certificate, address: string, now: number
     return finding(
       'warning',
       address,
-      `its certificate expires on ${until}: get a new one with \`reseal key csr ${address}\``,
+      `its certificate expires on ${until}: ${renewal(certificate, address)}`,
     );
   }
   return finding('good', address, `key pair and certificate are right, until ${until}`);
+}
+
+/** How to come by the next certificate. */
+export function renewal(certificate: Certificate, address: string): string {
+  return certificate.issuerDer.equals(certificate.subjectDer)
+    ? `make a new one with \`reseal key rotate ${address}\``
+    : `get a new one with \`reseal key csr ${address}\` and \`reseal key import ${address} FILE\``;
 }
 
 /** Whether the authorities can be read and are valid. */

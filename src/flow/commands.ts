@@ -9,6 +9,7 @@ import type { Variables } from '../template/templates.ts';
 import type { DecisionReason } from './authorize.ts';
 import { commandOf, commandSubject } from './command-text.ts';
 import { conclude } from './decide.ts';
+import { inGroups } from './fingerprint.ts';
 import type { Filing, FilingReason } from './harvest.ts';
 import { harvestFor } from './harvest-post.ts';
 import { rolesOn } from './list-context.ts';
@@ -76,11 +77,6 @@ function shown(taken: readonly Filing[]): Variables[] {
     fingerprint: inGroups(certificate.sha256),
     expires: dayOf(certificate.notAfter),
   }));
-}
-
-/** A fingerprint that people can compare and lines can fold. */
-function inGroups(hex: string): string {
-  return (hex.match(/.{1,8}/g) ?? []).join(' ');
 }
 
 /** Why a certificate was not taken, for its sender; the other filings were. */

@@ -11,10 +11,11 @@ import { expirePostings, finishIdlePostings } from '../store/postings.ts';
 import { forgetSignatures } from '../store/signatures.ts';
 import type { Spool } from '../store/spool.ts';
 import { forgetStarts } from '../store/starts.ts';
+import { careForListKeys, type KeyCareParts } from './key-expiry.ts';
 import { everyList, type SiteDefaults } from './list-context.ts';
 import { endQuarantine } from './quarantine.ts';
 
-export interface HousekeepingParts {
+export interface HousekeepingParts extends KeyCareParts {
   readonly database: Database;
   readonly spool: Spool;
   readonly clock: Clock;
@@ -48,6 +49,7 @@ export async function keepHouse(parts: HousekeepingParts): Promise<void> {
     await database.write((tx) => expirePostings(tx, { listId: list.id, before, at: now }));
   }
   expired += await endQuarantine(parts, { now, keptMs: parts.quarantineMs });
+  await careForListKeys(parts, lists);
   await freeExpiredLeases(database.q, now);
   await finishIdlePostings(database.q);
   let removed = 0;

@@ -50,21 +50,33 @@ interface Authorities {
   readonly problem: Fault | null;
 }
 
+/** What to do about a key file that cannot be used, where its sentence does not say so itself; else null. */
+export function keyRemedy(code: string): string | null {
+  if (code === 'key-passphrase')
+    return 'the passphrase comes from keys.passphrase-file, a systemd credential or the environment';
+  if (['key-mismatch', 'key-pair-incomplete', 'key-certificate'].includes(code))
+    return 'bring the right file back, or move both away';
+  return null;
+}
+
 /** Makes the keyring. Problems are logged once per reading, each with its remedy; one list's never stop another's. */
 export function openKeyring(parts: KeyringParts): Keyring {
   const keys = new Map<string, Promise<ListKeys>>();
   const authorities = new Map<string, Promise<Authorities>>();
 
+  const warn = (list: string, { code, message: detail }: Fault) => {
+    const remedy = keyRemedy(code);
+    parts.log.warn('key-unusable', { list, code, detail, ...(remedy ? { remedy } : {}) });
+  };
   const read = async (address: string): Promise<ListKeys> => {
     const folder = parts.folderOf(address);
     try {
       const found = await loadKeyPairs(folder, await parts.passphraseOf(address));
-      for (const problem of found.problems)
-        parts.log.warn('key-unusable', { list: address, code: problem.code, detail: problem.message });
+      for (const problem of found.problems) warn(address, problem);
       return found;
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      parts.log.warn('key-unusable', { list: address, code: error.code, detail: error.message });
+      warn(address, error);
       return { pairs: [], problems: [error] };
     }
   };

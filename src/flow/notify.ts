@@ -1,4 +1,5 @@
 import { brandComposed, type ComposedBytes } from '../base/bytes.ts';
+import type { Log } from '../base/log.ts';
 import { type Composition, composeEntity, composeMessage } from '../mime/compose.ts';
 import { formatDate } from '../mime/date.ts';
 import { protectHeader } from '../mime/protect.ts';
@@ -24,6 +25,8 @@ export interface Notice {
   readonly replyTo: 'sendcert' | 'owner' | 'request';
   readonly inReplyTo: string | null;
   readonly attachments?: Composition['attachments'];
+  /** The pair that signs, if it is not the one in use: who announces a new key signs with the one that is known. */
+  readonly signWith?: KeyPair;
 }
 
 /** A composed mail, ready to be queued as a message of origin `local`. */
@@ -50,6 +53,7 @@ export interface ComposeParts {
   readonly serviceAddress: string;
   /** A string that never repeats, for Message-ID and boundaries. */
   readonly unique: () => string;
+  readonly log: Log;
 }
 
 /** Makes the `Compose` function of one site. Faults of templates and workers pass through. */
@@ -58,7 +62,8 @@ export function composeWith(parts: ComposeParts): Compose {
     const sendcert = furtherAddress(list.address, 'sendcert');
     const request = furtherAddress(list.address, 'request');
     const owner = furtherAddress(list.address, 'owner');
-    const pair = list.policy['send.sign'] === 'never' ? null : await parts.signingPair(list);
+    const pair =
+      list.policy['send.sign'] === 'never' ? null : (notice.signWith ?? (await parts.signingPair(list)));
     const variables: Variables = {
       fromlist: list.address,
       domain: list.domain,
@@ -104,6 +109,14 @@ export function composeWith(parts: ComposeParts): Compose {
     const content = pair
       ? await sign(parts, list, pair, protectHeader(entity, headers, { hp: 'clear' }), at)
       : entity;
+    if (pair)
+      parts.log.event('notice-signed', {
+        list: list.address,
+        to: notice.to,
+        template: notice.template,
+        certificate: pair.certificate.sha256,
+        messageId,
+      });
     return {
       bytes: brandComposed(composeMessage(headers, content)),
       to: notice.to,

@@ -98,7 +98,12 @@ export function privateKeyFromPem(pem: Buffer, passphrase: Buffer | null, path =
       path,
       what: 'the passphrase is wrong, or it is encrypted in a way that OpenSSL does not read any more',
     });
-  if (!key) throw keyFault('key-malformed', { path, what: 'it is broken' });
+  if (!key) throw keyFault('key-malformed', { path, what: 'it is broken: bring it back from a backup' });
+  return usableKey(key, path);
+}
+
+/** `key` itself, if its kind and size are any use here; else `key-malformed`, naming `path`. */
+export function usableKey(key: KeyObject, path: string): KeyObject {
   const { asymmetricKeyType = 'unknown', asymmetricKeyDetails } = key;
   if (!supported.includes(asymmetricKeyType))
     throw keyFault('key-malformed', { path, what: `keys of type ${asymmetricKeyType} are not supported` });
@@ -188,7 +193,9 @@ async function loadKeyPair(folder: string, suffix: string, passphrase: Buffer | 
 /** Whether the certificate's public key is the private key's. */
 export function belongsTo(certificate: Certificate, key: KeyObject): boolean {
   try {
-    return publicKeyOf(certificate).equals(createPublicKey(key));
+    const [its, ours] = [publicKeyOf(certificate), createPublicKey(key)];
+    // Of unlike keys `equals` leaves an error in OpenSSL's queue, and the next import of a key fails by it (Node 20).
+    return its.asymmetricKeyType === ours.asymmetricKeyType && its.equals(ours);
   } catch (error) {
     if (isFault(error, 'key-unsupported')) return false;
     throw error;

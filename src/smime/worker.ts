@@ -1,14 +1,12 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
 import { Fault, wordsOf } from '../base/errors.ts';
-import { formatCapabilities, ownCapabilities } from '../cms/capabilities.ts';
 import type { Recipient } from '../cms/encrypt.ts';
 import type { DecryptionKey } from '../cms/enveloped-data.ts';
-import { parseCertificate } from '../pki/certificate.ts';
 import type { Addressed, Answers, Job, OpenAnswer, Question, Reply, SealRecipient } from './jobs.ts';
 import { openMessage } from './open.ts';
 import { type Sealing, startSealing } from './seal.ts';
-import { signEntity } from './sign.ts';
+import { signAs } from './sign-job.ts';
 import { wrapEntity } from './wrap.ts';
 
 /** Public keys kept ready, by SHA-256 of the certificate; ten thousand take 11 MB. */
@@ -73,23 +71,10 @@ function perform(
 
 /** Wrapped if that is asked for, then signed; the entity may be plaintext, so what came is overwritten (RULES 21). */
 function signed(job: Job & { kind: 'sign' }): Uint8Array {
-  const { key, certificate, chain, encryption } = job.signer;
-  const signer = {
-    key,
-    certificate: parse(certificate),
-    chain: chain.map(parse),
-    ...(encryption ? { encryption: parse(encryption) } : {}),
-  };
-  // RFC 8551 2.5.2: what authors' programs may encrypt to the list with.
-  const { keyType } = signer.encryption ?? signer.certificate;
   const { at, boundary, wrapper } = job;
   const bytes = Buffer.from(job.entity.buffer, job.entity.byteOffset, job.entity.length);
   const entity = wrapper ? wrapEntity(bytes, wrapper, `${boundary}_mixed`) : bytes;
-  const made = signEntity(entity, signer, {
-    at,
-    boundary,
-    capabilities: formatCapabilities(ownCapabilities(keyType)),
-  });
+  const made = signAs(job.signer, entity, { at, boundary });
   const answer = new Uint8Array(made);
   for (const one of [bytes, entity, made]) one.fill(0);
   return answer;
@@ -108,10 +93,6 @@ function withBuffers({ key, certificate }: DecryptionKey): DecryptionKey {
       sha256,
     },
   };
-}
-
-function parse(der: Uint8Array) {
-  return parseCertificate(Buffer.from(der));
 }
 
 function sealingOf(sealings: Map<number, Sealing>, session: number): Sealing {

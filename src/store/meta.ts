@@ -41,3 +41,14 @@ export async function touch(tx: Queries, topic: ChangeTopic = 'rest'): Promise<v
 export async function changesCounter(q: Queries, topic: ChangeTopic = 'rest'): Promise<number> {
   return Number((await readMeta(q, counters[topic][0])) ?? 0);
 }
+
+/** All that is kept under keys that begin with `prefix`, by key. */
+export async function metaBelow(q: Queries, prefix: string): Promise<{ key: string; value: string }[]> {
+  const rows = await q.selectFrom('meta').selectAll().where('key', '>=', prefix).orderBy('key').execute();
+  return rows.filter((row) => row.key.startsWith(prefix));
+}
+
+/** Forgets what is kept under `key`. */
+export async function forgetMeta(q: Queries, key: string): Promise<void> {
+  await q.deleteFrom('meta').where('key', '=', key).execute();
+}

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely';
 import { type Queries, requireTransaction } from './database.ts';
 import { record } from './ledger.ts';
-import type { JsonObject, PostingKind, PostingState, PostingsTable } from './schema.ts';
+import type { JsonObject, MessageState, PostingKind, PostingState, PostingsTable } from './schema.ts';
 
 /** One message for one list. */
 export interface PostingRow extends Readonly<Omit<Selectable<PostingsTable>, 'verdict' | 'prepared'>> {
@@ -227,4 +227,46 @@ export async function finishIdlePostings(q: Queries, id?: number): Promise<numbe
     );
   const result = await (id === undefined ? idle : idle.where('id', '=', id)).executeTakeFirst();
   return Number(result.numUpdatedRows);
+}
+
+/** A posting that is not over, with what its message waits for. */
+export interface OpenPosting extends Pick<PostingRow, 'id' | 'messageId' | 'state' | 'verdict'> {
+  readonly messageState: MessageState;
+  readonly messageReason: string | null;
+  /** How many lists the message went to: its reason is of one of them. */
+  readonly lists: number;
+}
+
+/** The next postings of a list, by id, whose message is still needed: all but those that are over and our own mail. */
+export async function openPostingsAfter(
+  q: Queries,
+  d: { readonly listId: number; readonly after: number; readonly limit: number },
+): Promise<OpenPosting[]> {
+  const rows = await q
+    .selectFrom('postings as p')
+    .innerJoin('messages as m', 'm.id', 'p.messageId')
+    .select([
+      'p.id',
+      'p.messageId',
+      'p.state',
+      'p.verdict',
+      'm.state as messageState',
+      'm.reason as messageReason',
+    ])
+    .select((e) =>
+      e
+        .selectFrom('postings as o')
+        .select((of) => of.fn.countAll<number>().as('count'))
+        .whereRef('o.messageId', '=', 'p.messageId')
+        .as('lists'),
+    )
+    .where('p.listId', '=', d.listId)
+    .where('p.id', '>', d.after)
+    .where('p.kind', '!=', 'local')
+    .where('p.state', 'not in', ['done', 'refused', 'dropped'])
+    .where('m.removedAt', 'is', null)
+    .orderBy('p.id')
+    .limit(d.limit)
+    .execute();
+  return rows.map((row) => ({ ...row, lists: row.lists ?? 0, verdict: parsed(row.verdict) }));
 }

@@ -211,7 +211,9 @@ describe('check', () => {
       `${readFileSync(join(root.path, 'etc/reseal.yaml'), 'utf8')}keys.passphrase-file: etc/no\n`,
     );
     expect((await check(root)).problems).toEqual([
-      expect.stringMatching(/needs a passphrase and none is set$/),
+      expect.stringMatching(
+        /needs a passphrase and none is set; the passphrase comes from keys\.passphrase-file/,
+      ),
     ]);
   });
 

@@ -111,7 +111,7 @@ describe('list create --csr and key import', () => {
   });
 });
 
-describe('key create', () => {
+describe('key generate', () => {
   const service = 'reseal@lists.example';
   const checked = async (root: Root, about: string) => {
     const { stdout } = await root.run('check', '--json');
@@ -125,15 +125,17 @@ describe('key create', () => {
       {
         about: service,
         level: 'warning',
-        text: expect.stringContaining(`\`reseal key create ${service}\` makes one`),
+        text: expect.stringContaining(`\`reseal key generate ${service}\` makes one`),
       },
     ]);
-    const made = (await root.json('key', 'create', service, '--key', 'p-256')) as { folder: string };
+    const made = (await root.json('key', 'generate', service, '--key', 'p-256', '--yes')) as {
+      folder: string;
+    };
     expect(made).toMatchObject({ address: service, key: 'certificate', request: null });
     const certificate = readFileSync(join(made.folder, 'cert.pem'));
     expect(parseCertificate(pemBlocks(certificate)[0]?.der ?? Buffer.alloc(0)).addresses).toEqual([service]);
     expect(await checked(root, service)).toMatchObject([{ level: 'good' }]);
-    const again = await root.run('key', 'create', service, '--key', 'p-256');
+    const again = await root.run('key', 'generate', service, '--key', 'p-256', '--yes');
     expect(again).toMatchObject({ code: 1, stdout: '' });
     expect(again.stderr).toMatch(/^reseal: reseal@lists\.example has a key pair already, in .*\n$/);
     expect(readFileSync(join(made.folder, 'cert.pem'))).toEqual(certificate);
@@ -142,7 +144,9 @@ describe('key create', () => {
 
   it('makes a request for it, and takes what comes back', async () => {
     const root = await makeTeam(ca);
-    const made = (await root.json('key', 'create', service, '--csr', '--key', 'p-256')) as { folder: string };
+    const made = (await root.json('key', 'generate', service, '--csr', '--key', 'p-256', '--yes')) as {
+      folder: string;
+    };
     expect(made).toMatchObject({
       key: 'request',
       request: expect.stringMatching(/^-----BEGIN CERTIFICATE REQ/),
@@ -155,19 +159,19 @@ describe('key create', () => {
 
   it('makes new keys for a list that lost its own, and for no list that has them', async () => {
     const root = await makeTeam(ca);
-    expect(await root.run('key', 'create', 'team')).toMatchObject({ code: 1, stdout: '' });
+    expect(await root.run('key', 'generate', 'team')).toMatchObject({ code: 1, stdout: '' });
     rmSync(folderOf(root), { recursive: true });
     expect(await checked(root, list)).toMatchObject([
-      { level: 'problem', text: expect.stringContaining(`\`reseal key create ${list}\``) },
+      { level: 'problem', text: expect.stringContaining(`\`reseal key generate ${list}\``) },
     ]);
-    await root.json('key', 'create', 'team', '--key', 'p-256');
+    await root.json('key', 'generate', 'team', '--key', 'p-256', '--yes');
     expect(await checked(root, list)).toMatchObject([{ level: 'good' }]);
   });
 
   it('touches nothing that it cannot use', async () => {
     const root = await makeTeam(ca);
     writeFileSync(join(folderOf(root), 'private_key'), 'broken');
-    const result = await root.run('key', 'create', 'team');
+    const result = await root.run('key', 'generate', 'team');
     expect(result).toMatchObject({ code: 1, stdout: '' });
     expect(result.stderr).toMatch(/is there already and cannot be used .*: mend it, or move it away\n$/);
     expect(readFileSync(join(folderOf(root), 'private_key'), 'latin1')).toBe('broken');

@@ -130,7 +130,7 @@ describe('wrong usage', () => {
       'a key that is not made',
       ['list', 'create', 'x@lists.example', '--key', 'dsa'],
       2,
-      'reseal: --key cannot be "dsa": expected one of rsa-2048, rsa-3072, rsa-4096, p-256, p-384',
+      'reseal: --key cannot be "dsa": expected one of rsa-2048, rsa-3072, rsa-4096, p-256, p-384, ed25519',
     ],
     [
       'no number',

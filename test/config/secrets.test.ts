@@ -59,8 +59,16 @@ describe('readSecret', () => {
 
 describe('passphraseOf', () => {
   const list = 'team@lists.example';
-  const of = async (pattern: string | null, credentials: string | null, address = list) =>
-    (await passphraseOf({ 'keys.passphrase-file': pattern, credentials }, address))?.toString() ?? null;
+  const of = async (
+    pattern: string | null,
+    credentials: string | null,
+    address = list,
+    variables: Record<string, string> = {},
+  ) => {
+    const environment = (name: string) => variables[name];
+    const site = { 'keys.passphrase-file': pattern, credentials, environment };
+    return (await passphraseOf(site, address))?.toString() ?? null;
+  };
 
   it('is none without a place to look', async () => expect(await of(null, null)).toBeNull());
 
@@ -81,6 +89,16 @@ describe('passphraseOf', () => {
     expect(await of(null, folder)).toBe('of all');
     secretFile(`passphrase-${list}`, 'of the list', 0o400);
     expect(await of(null, folder)).toBe('of the list');
+  });
+
+  it('is the variable of the list before the one of all, after a credential, never beside a pattern', async () => {
+    const variables = { RESEAL_PASSPHRASE: 'of all', RESEAL_PASSPHRASE_TEAM_LISTS_EXAMPLE: 'of the list' };
+    expect(await of(null, folder, list, variables)).toBe('of the list');
+    expect(await of(null, null, 'other@lists.example', variables)).toBe('of all');
+    expect(await of(null, null, list, { RESEAL_PASSPHRASE: '' })).toBeNull();
+    secretFile('passphrase', 'the credential', 0o400);
+    expect(await of(null, folder, list, variables)).toBe('the credential');
+    expect(await of(join(folder, '{list}.pass'), null, list, variables)).toBeNull();
   });
 
   it('is not replaced by another when its file is bad', async () => {

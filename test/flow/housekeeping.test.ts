@@ -13,7 +13,13 @@ import { copies, envelope, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
 
-const keep = (site: TestSite) => keepHouse({ ...site, retentionMs: 30 * day, quarantineMs: 30 * day });
+const keyring = {
+  keysOf: async () => ({ pairs: [], problems: [] }),
+  signingPair: async () => null,
+  encryptionPair: async () => null,
+};
+const keep = (site: TestSite) =>
+  keepHouse({ ...site, keyring, retentionMs: 30 * day, quarantineMs: 30 * day });
 
 /** A message whose file is in the spool, done, with copies that wait for a certificate. */
 async function waiting(site: TestSite, listId: number, d: { holdUntil: number; count?: number }) {

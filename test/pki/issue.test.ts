@@ -1,10 +1,10 @@
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, verify } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { defaultFloor } from '../../src/pki/algorithms.ts';
-import { mayServe, parseCertificate } from '../../src/pki/certificate.ts';
-import { keyKinds, makeCsr, makeKey, privateKeyPem, selfSigned } from '../../src/pki/issue.ts';
+import { mayServe, parseCertificate, publicKeyOf } from '../../src/pki/certificate.ts';
+import { makeCsr, makeKey, privateKeyPem, selfSigned } from '../../src/pki/issue.ts';
 import { belongsTo, privateKeyFromPem } from '../../src/pki/keys.ts';
 import { validatePath } from '../../src/pki/path.ts';
 import { toPem } from '../../src/pki/pem.ts';
@@ -13,7 +13,12 @@ import { nextKey } from '../kit/pki.ts';
 import { tempFolder } from '../kit/tmp.ts';
 
 const from = Math.floor(Date.now() / 1000) * 1000;
-const naming = { commonName: 'List "conseil"', address: 'conseil@lists.example.org' };
+const naming = {
+  commonName: 'List "conseil"',
+  address: 'conseil@lists.example.org',
+  use: 'both',
+} as const;
+const keyKinds = ['rsa-2048', 'rsa-3072', 'p-256', 'p-384', 'ed25519', 'x25519'] as const;
 
 const openssl = async (command: string, content: string): Promise<string> => {
   const path = join(tempFolder(), 'in.pem');
@@ -23,10 +28,16 @@ const openssl = async (command: string, content: string): Promise<string> => {
 };
 
 describe('makeKey', () => {
-  it.each(keyKinds.filter((kind) => kind !== 'rsa-4096'))('%s', async (kind) => {
-    const { modulusLength, namedCurve } = (await makeKey(kind)).asymmetricKeyDetails ?? {};
-    const curves = { 'p-256': 'prime256v1', 'p-384': 'secp384r1' } as Record<string, string>;
-    expect(modulusLength ?? namedCurve).toBe(curves[kind] ?? Number(kind.slice(4)));
+  it.each(keyKinds)('%s', async (kind) => {
+    const { asymmetricKeyDetails, asymmetricKeyType } = await makeKey(kind);
+    const { modulusLength, namedCurve } = asymmetricKeyDetails ?? {};
+    const names: Record<string, string | number> = {
+      'p-256': 'prime256v1',
+      'p-384': 'secp384r1',
+      'rsa-2048': 2048,
+      'rsa-3072': 3072,
+    };
+    expect(modulusLength ?? namedCurve ?? asymmetricKeyType).toBe(names[kind] ?? kind);
   });
 });
 
@@ -102,6 +113,7 @@ describe('selfSigned', () => {
       key: await nextKey('p256'),
       commonName: 'x',
       address: 'räte@bücher.example',
+      use: 'both',
       from,
       days: 1,
     });
@@ -123,7 +135,51 @@ describe('selfSigned', () => {
 
   it('refuses kinds of keys that cannot do both', async () => {
     const key = await nextKey('ed25519');
-    expect(() => makeCsr({ key, ...naming })).toThrow(expect.objectContaining({ code: 'issue-key' }));
+    expect(() => makeCsr({ key, ...naming })).toThrow(expect.objectContaining({ code: 'issue-use' }));
+    const pss = await nextKey('rsa-pss');
+    expect(() => makeCsr({ key: pss, ...naming })).toThrow(expect.objectContaining({ code: 'issue-key' }));
+  });
+});
+
+describe('a key for each use', () => {
+  const usageOf = (der: Buffer) => [...(parseCertificate(der).keyUsage ?? [])].sort();
+
+  it.each([
+    ['rsa', 'sign', ['digitalSignature']],
+    ['rsa', 'encrypt', ['keyEncipherment']],
+    ['p256', 'sign', ['digitalSignature']],
+    ['p256', 'encrypt', ['keyAgreement']],
+    ['ed25519', 'sign', ['digitalSignature']],
+  ] as const)('%s to %s', async (kind, use, usage) => {
+    const der = selfSigned({ key: await nextKey(kind), ...naming, use, from, days: 30 });
+    expect(usageOf(der)).toEqual(usage);
+    const text = await openssl('verify -x509_strict -check_ss_sig -CAfile FILE FILE', toPem(der));
+    expect(text).toContain(': OK');
+  });
+
+  it('X25519, which cannot sign, is certified by the Ed25519 key beside it', async () => {
+    const [signer, key] = [await nextKey('ed25519'), await nextKey('x25519')];
+    const signing = parseCertificate(selfSigned({ key: signer, ...naming, use: 'sign', from, days: 30 }));
+    const der = selfSigned({ key, ...naming, use: 'encrypt', from, days: 30, signer });
+    const certificate = parseCertificate(der);
+    expect(usageOf(der)).toEqual(['keyAgreement']);
+    expect(belongsTo(certificate, key)).toBe(true);
+    expect(certificate.authorityKeyId).toEqual(signing.subjectKeyId);
+    expect(verify(null, certificate.tbsDer, publicKeyOf(signing), certificate.signature)).toBe(true);
+    expect(mayServe(certificate, 'encrypt')).toBe(true);
+    expect(() => makeCsr({ key, ...naming, use: 'encrypt' })).toThrow(
+      expect.objectContaining({ code: 'issue-request' }),
+    );
+    expect(() => selfSigned({ key, ...naming, use: 'sign', from, days: 1, signer })).toThrow(
+      expect.objectContaining({ code: 'issue-use' }),
+    );
+  });
+
+  it('Ed25519 asks for a certificate', async () => {
+    const csr = makeCsr({ key: await nextKey('ed25519'), ...naming, use: 'sign' });
+    expect(await openssl('req -in FILE -noout -verify -text', toPem(csr, 'CERTIFICATE REQUEST'))).toMatch(
+      /verify OK/i,
+    );
   });
 });
 

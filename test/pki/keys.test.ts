@@ -173,6 +173,28 @@ describe('loadKeyPairs', () => {
     expect(pairFor(pairs, 'encrypt')?.suffix ?? null).toBe(encrypt);
   });
 
+  it('reads a pair after one whose key is of another kind than its certificate', async () => {
+    const ca = await makeCa('Root', { key: 'p256' });
+    const kinds = ['rsa', 'ed25519', 'x25519'] as const;
+    const [rsa, ed, x] = await Promise.all(kinds.map((key) => ca.issue({ name: key, key })));
+    if (!rsa || !ed || !x) throw new Error('three');
+    const { pairs, problems } = await loadKeyPairs(
+      folderWith({
+        'cert.pem.a': ed.certPem,
+        'private_key.a': pem(rsa),
+        'cert.pem.b': ed.certPem,
+        'private_key.b': pem(ed),
+        'cert.pem.c': rsa.certPem,
+        'private_key.c': pem(x),
+        'cert.pem.d': x.certPem,
+        'private_key.d': pem(x),
+      }),
+      null,
+    );
+    expect(pairs.map((pair) => pair.suffix)).toEqual(['.b', '.d']);
+    expect(problems.map((one) => one.code)).toEqual(['key-mismatch', 'key-mismatch']);
+  });
+
   it('keeps the rest when one pair is bad, and says why', async () => {
     const [good, other] = (await Promise.all(['Good', 'Other'].map(person))) as [Identity, Identity];
     const folder = folderWith({
