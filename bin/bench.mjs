@@ -1,10 +1,10 @@
-// Prints the bench: `npm run bench [-- --quick] [--only opening|sealing|end-to-end] [--json]`. How to read it: bench/README.md.
+// Prints the bench: `npm run bench [-- --quick] [--only opening|sealing|certificates|end-to-end] [--json]`. How to read it: bench/README.md.
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-const parts = ['opening', 'sealing', 'end-to-end'];
+const parts = ['opening', 'sealing', 'certificates', 'end-to-end'];
 const options = { quick: { type: 'boolean' }, json: { type: 'boolean' }, only: { type: 'string' } };
 const { values } = readArguments();
 if (!existsSync(new URL('../dist/cli/main.js', import.meta.url)))
@@ -15,6 +15,7 @@ const { describeMachine } = await import('../bench/machine.mjs');
 const { formatTable } = await import('../bench/table.mjs');
 const { benchOpening } = await import('../bench/opening.mjs');
 const { benchSealing } = await import('../bench/sealing.mjs');
+const { benchCertificates } = await import('../bench/certificates.mjs');
 const { benchEndToEnd } = await import('../bench/end-to-end.mjs');
 
 const folder = mkdtempSync(join(tmpdir(), 'reseal-bench-'));
@@ -28,6 +29,7 @@ const rows = [];
 const wanted = (part) => values.only === undefined || values.only === part;
 if (wanted('opening')) rows.push(...(await benchOpening(context)));
 if (wanted('sealing')) rows.push(...(await benchSealing(context)));
+if (wanted('certificates')) rows.push(...(await benchCertificates(context)));
 if (wanted('end-to-end')) rows.push(...(await benchEndToEnd(context)));
 
 if (values.json) console.log(JSON.stringify({ machine, quick: context.quick, rows }, null, 2));

@@ -6,7 +6,7 @@ import { type OpenSite, templateFolders } from './open-site.ts';
 /** Builds what writes and signs the mail of a site's lists. */
 export function openComposer(
   { site, keyring, log }: Pick<OpenSite, 'site' | 'keyring' | 'log'>,
-  d: { workers: Pick<CryptoWorkers, 'sign'>; unique: () => string },
+  d: { workers: Pick<CryptoWorkers, 'sign' | 'seal'>; unique: () => string },
 ): Compose {
   return composeWith({
     templates: openTemplates(templateFolders(site)),

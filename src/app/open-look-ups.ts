@@ -1,5 +1,5 @@
 import { type FindIntermediates, findIntermediatesWith } from '../flow/intermediates.ts';
-import { type FindRecipients, findRecipientsWith } from '../flow/member-certificate.ts';
+import { type FindRecipients, findRecipientsWith, type UseInstead } from '../flow/member-certificate.ts';
 import { validatePathsWith } from '../flow/member-path.ts';
 import type { RevocationBook } from '../flow/revocation-book.ts';
 import type { OpenSite } from './open-site.ts';
@@ -7,8 +7,11 @@ import type { OpenSite } from './open-site.ts';
 /** How certificates are looked up: authorities above one, and what to encrypt to for a member. */
 export interface LookUps {
   readonly intermediates: FindIntermediates;
-  /** `fileProblemOf`: what is wrong with the file of an address in the certificate directory, or null. */
-  recipients(fileProblemOf: (address: string) => string | null): FindRecipients;
+  /**
+   * `fileProblemOf`: what is wrong with the file of an address in the certificate directory, or null. `useInstead`:
+   * brings another certificate in use where the one in use cannot serve.
+   */
+  recipients(fileProblemOf: (address: string) => string | null, useInstead: UseInstead): FindRecipients;
 }
 
 /** Builds the look-ups of a site. */
@@ -18,6 +21,7 @@ export function openLookUps({ database, keyring, clock }: OpenSite, revocation: 
   const pathOf = validatePathsWith({ keyring, intermediates, revocation, clock });
   return {
     intermediates,
-    recipients: (fileProblemOf) => findRecipientsWith({ q, clock, pathOf, fileProblemOf }),
+    recipients: (fileProblemOf, useInstead) =>
+      findRecipientsWith({ q, clock, pathOf, fileProblemOf, useInstead }),
   };
 }

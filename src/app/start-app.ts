@@ -6,6 +6,8 @@ import { wordsOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { every } from '../base/repeat.ts';
 import type { Site } from '../config/site.ts';
+import { askAboutWaiting } from '../flow/ask-owners.ts';
+import { replaceExpired, useAgain } from '../flow/best-certificate.ts';
 import { takeCare } from '../flow/care.ts';
 import { startDelivery } from '../flow/deliver.ts';
 import { openDirectoryDoor } from '../flow/directory-door.ts';
@@ -85,8 +87,12 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
     wakeDelivery: delivering.ring,
   };
   const door = openDirectoryDoor({ ...shared, folder: site.certificates });
-  await door.look(true);
-  const findRecipients = lookUps.recipients(door.problemOf);
+  await door.look();
+  // What was overwritten in place shows in no time of the folder: a look at each file, beside the start.
+  void door.look(true);
+  const findRecipients = lookUps.recipients(door.problemOf, (address, { sha256 }, why) =>
+    useAgain(shared, { address, purpose: 'enc', sha256, why }),
+  );
   const lease = `${site.node} ${boot}`;
   const connections = site['relay.connections'];
   const delivery = startDelivery({
@@ -116,6 +122,8 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
       failed('housekeeping-failed'),
     ),
     every(housekeepingMs, evidence.keep, failed('evidence-failed')),
+    every(housekeepingMs, () => askAboutWaiting(shared), failed('certificates-failed')),
+    every(housekeepingMs, () => replaceExpired(shared), failed('certificates-failed')),
     every(opened.ageMs, async () => cache.sweep(), failed('sweep-failed')),
     every(watchMs, () => door.look(), failed('directory-failed')),
     // A file that is overwritten in place leaves its folder's time as it was.
@@ -125,7 +133,7 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
   const stop = async (): Promise<void> => {
     const grace = site['shutdown.grace'];
     await Promise.all(receivers.map((receiver) => receiver.close(grace)));
-    await Promise.all(repetitions.map((one) => one.stop()));
+    await Promise.all([door.stop(), ...repetitions.map((one) => one.stop())]);
     await processing.stop();
     const delivered = delivery.stop();
     await relay.close(grace);

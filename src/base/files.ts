@@ -17,10 +17,21 @@ export async function syncFolder(path: string): Promise<void> {
  * the same folder, fsync, rename, fsync of the folder.
  */
 export async function writeDurably(path: string, content: Uint8Array | string, mode = 0o600): Promise<void> {
+  await replaceFile(path, content, { mode });
+  await syncFolder(dirname(path));
+}
+
+/** The same without the fsync of the folder, for many files at once. `at` is the time that the file shall have, ms. */
+export async function replaceFile(
+  path: string,
+  content: Uint8Array | string,
+  d: { readonly mode: number; readonly at?: number },
+): Promise<void> {
   const temporary = join(dirname(path), `.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`);
-  let handle: FileHandle | null = await open(temporary, 'wx', mode);
+  let handle: FileHandle | null = await open(temporary, 'wx', d.mode);
   try {
     await handle.writeFile(content);
+    if (d.at !== undefined) await handle.utimes(d.at / 1000, d.at / 1000);
     await handle.sync();
     await handle.close();
     handle = null;
@@ -30,7 +41,6 @@ export async function writeDurably(path: string, content: Uint8Array | string, m
     await unlink(temporary).catch(() => undefined);
     throw error;
   }
-  await syncFolder(dirname(path));
 }
 
 /** Makes a folder and its parents, readable by their owner only. */

@@ -90,11 +90,19 @@ export function assignments(texts: readonly string[], root: string): Record<stri
   );
 }
 
-/** A file's content, or standard input for `-`. Faults 'file-missing', 'file-unreadable'. */
-export async function readInput(path: string): Promise<Buffer> {
+/**
+ * A file's content, or standard input for `-`, of which little more than `most` octets is read. Faults 'file-missing',
+ * 'file-unreadable'.
+ */
+export async function readInput(path: string, most = Number.POSITIVE_INFINITY): Promise<Buffer> {
   if (path === '-') {
     const pieces: Buffer[] = [];
-    for await (const piece of process.stdin) pieces.push(piece as Buffer);
+    let octets = 0;
+    for await (const piece of process.stdin) {
+      pieces.push(piece as Buffer);
+      octets += (piece as Buffer).length;
+      if (octets > most) break;
+    }
     return Buffer.concat(pieces);
   }
   try {

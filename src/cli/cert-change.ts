@@ -1,11 +1,10 @@
 import type { Command } from 'commander';
 import { mirrorAddress } from '../flow/file-certificates.ts';
-import { useFor } from '../flow/import-certificates.ts';
 import { releaseCopies } from '../flow/release.ts';
+import { useFor } from '../flow/use-certificate.ts';
 import { bindingsOf, setBindingState } from '../store/bindings.ts';
 import { findCertificate } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
-import { removeCertificates } from '../store/directory.ts';
 import { record } from '../store/ledger.ts';
 import { touch } from '../store/meta.ts';
 import type { BindingRow, Purpose } from '../store/schema.ts';
@@ -43,11 +42,10 @@ async function remove(session: Session, text: string, options: { purpose?: strin
   const removed = await database.write(async (tx) => {
     const rows = (await bindingsOf(tx, address)).filter(fits);
     if (rows.length === 0) throw cliFault('certificate-none', { address });
-    // Superseded, not refused: the address stays known, so the next certificate needs a word (RULES 15).
-    await endBindings(tx, rows, { state: 'superseded', word: 'removed', now, who });
+    // Kept: the address stays known, so the next certificate needs a word (RULES 15).
+    await endBindings(tx, rows, { state: 'removed', now, who });
     return rows.map(({ purpose, sha256 }) => ({ purpose, sha256 }));
   });
-  await removeCertificates(site.certificates, address);
   await mirrorAddress(database.q, site.certificates, address);
   output.result(
     { address, removed },
@@ -62,7 +60,12 @@ async function approve(session: Session, text: string, name: string): Promise<vo
   const { site, database, output, now, who } = session;
   const address = addressOf(text);
   const { approved, released } = await database.write(async (tx) => {
-    const rows = waiting(await bindingsOf(tx, address), address, name, ['pending', 'refused', 'superseded']);
+    const rows = waiting(await bindingsOf(tx, address), address, name, [
+      'pending',
+      'refused',
+      'removed',
+      'superseded',
+    ]);
     for (const { purpose, sha256, source } of rows) {
       const certificate = await findCertificate(tx, sha256);
       if (!certificate) throw cliFault('certificate-unknown', { name });
@@ -93,7 +96,7 @@ async function refuse(session: Session, text: string, name: string): Promise<voi
   const address = addressOf(text);
   const refused = await database.write(async (tx) => {
     const rows = waiting(await bindingsOf(tx, address), address, name, ['pending']);
-    await endBindings(tx, rows, { state: 'refused', word: 'refused', now, who });
+    await endBindings(tx, rows, { state: 'refused', now, who });
     return rows.map(({ purpose, sha256 }) => ({ purpose, sha256 }));
   });
   output.result(
@@ -106,15 +109,16 @@ async function refuse(session: Session, text: string, name: string): Promise<voi
 async function endBindings(
   tx: Queries,
   rows: readonly BindingRow[],
-  d: { state: 'superseded' | 'refused'; word: 'removed' | 'refused'; now: number; who: string },
+  d: { state: 'removed' | 'refused'; now: number; who: string },
 ): Promise<void> {
   for (const row of rows) {
-    await setBindingState(tx, row, d.state);
+    const by = `${d.state} by ${d.who}`;
+    await setBindingState(tx, row, d.state, { at: d.now, by });
     await record(tx, {
       at: d.now,
       member: row.address,
-      event: `certificate-${d.word}`,
-      detail: `${d.word} by ${d.who}`,
+      event: `certificate-${d.state}`,
+      detail: by,
       data: { sha256: row.sha256, purpose: row.purpose },
     });
   }

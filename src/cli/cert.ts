@@ -2,10 +2,10 @@ import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import { toPem } from '../pki/pem.ts';
-import { allBindings, bindingsOf, bindingsOfCertificate } from '../store/bindings.ts';
+import { allBindings, bindingsOf, bindingsOfCertificate, historyOf } from '../store/bindings.ts';
 import { type CertificateRow, certificatesAfter, findCertificate, inUse } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
-import type { BindingRow, Purpose } from '../store/schema.ts';
+import type { BindingChange, BindingRow, Purpose } from '../store/schema.ts';
 import { addressOf, oneOf } from './arguments.ts';
 import { addCertChange } from './cert-change.ts';
 import { addCertImport } from './cert-import.ts';
@@ -96,6 +96,10 @@ function bindingValue({ address, purpose, state, since, source }: BindingRow) {
   return { address, purpose, state, source, since: instant(since) };
 }
 
+function historyValue({ at, address, purpose, state, source, by, messageId }: BindingChange) {
+  return { at: instant(at), address, purpose, state, source, by, message: messageId };
+}
+
 function shortValue(row: CertificateRow, now: number) {
   return {
     sha256: row.sha256,
@@ -118,6 +122,7 @@ async function show({ database, output, now }: Session, text: string): Promise<v
   for (const row of rows) {
     const certificate = parseCertificate(row.der);
     const bindings = (await bindingsOfCertificate(q, row.sha256)).map(bindingValue);
+    const history = (await historyOf(q, row.sha256)).map(historyValue);
     value.push({
       ...shortValue(row, now),
       serial: certificate.serial,
@@ -129,6 +134,7 @@ async function show({ database, output, now }: Session, text: string): Promise<v
       source: row.source,
       firstSeen: instant(row.firstSeen),
       bindings,
+      history,
       pem: toPem(row.der),
     });
     lines.push(
@@ -144,6 +150,10 @@ async function show({ database, output, now }: Session, text: string): Promise<v
       ...bindings.map(
         (one) =>
           `use:      ${one.address} for ${one.purpose}: ${one.state} since ${one.since} (${one.source})`,
+      ),
+      ...history.map(
+        (one) =>
+          `history:  ${one.at} ${one.address} for ${one.purpose}: ${one.state}, ${one.by}${one.message === null ? '' : ` (message ${one.message})`}`,
       ),
       '',
     );

@@ -23,7 +23,11 @@ async function keep(session: Session): Promise<void> {
   const { defaults, node, retention: retentionMs } = site;
   const own = { compose: composeHere(session), lifetimeMs: site['queue.lifetime'] };
   const shared = { ...session, ...own, defaults, node, retentionMs };
-  const findRecipients = openLookUps(session, openRevocation(site, session)).recipients(() => null);
+  const findRecipients = openLookUps(session, openRevocation(site, session)).recipients(
+    () => null,
+    // What a report says changes nothing; the daemon does.
+    async () => {},
+  );
   await takeCare({ ...shared, findRecipients, wakeDelivery: () => {} });
   await keepHouse({ ...shared, quarantineMs: site['quarantine.days'] * dayMs });
   // The mails that this made are the daemon's to send.

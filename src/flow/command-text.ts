@@ -31,13 +31,23 @@ export function commandSubject(
   return header?.authenticated ? header.subject : outer;
 }
 
-async function textOf(message: Buffer): Promise<string> {
+/**
+ * The token in a mail: `confirm-` and 32 letters and digits, in its Subject or anywhere in its text, for mail programs
+ * quote what is answered. Null if there is none.
+ */
+export async function tokenIn(subject: string | null, message: Buffer): Promise<string | null> {
+  const text = `${subject ?? ''}\n${await textOf(message.subarray(0, looked), true)}`;
+  return /\bconfirm-([a-z2-7]{32})\b/i.exec(text)?.[1]?.toLowerCase() ?? null;
+}
+
+async function textOf(message: Buffer, orHtml = false): Promise<string> {
   try {
     // RFC 9788 4.8.2: copies of header fields above the text are no words of its author.
     const display = legacyDisplayOf(parseEntity(message));
     if (display) return display.text;
     const options = { skipHtmlToText: true, skipTextToHtml: true, skipImageLinks: true };
-    return (await simpleParser(message, options)).text ?? '';
+    const { text, html } = await simpleParser(message, options);
+    return text ?? (orHtml && html ? html : '');
   } catch {
     return ''; // it gives up on too many parts, on endless headers …
   }

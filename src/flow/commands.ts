@@ -7,7 +7,8 @@ import type { Findings } from '../smime/open.ts';
 import type { LedgerEvent } from '../store/schema.ts';
 import type { Variables } from '../template/templates.ts';
 import type { DecisionReason } from './authorize.ts';
-import { commandOf, commandSubject } from './command-text.ts';
+import { commandOf, commandSubject, tokenIn } from './command-text.ts';
+import { confirmChange } from './confirm-change.ts';
 import { conclude } from './decide.ts';
 import { inGroups } from './fingerprint.ts';
 import type { Filing, FilingReason } from './harvest.ts';
@@ -23,10 +24,17 @@ type Answer = Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language'>;
 
 /**
  * Mail to -sendcert: the certificates of its verified signature are kept and the sender is told; it is never
- * distributed. A copy that waited for the certificate goes out.
+ * distributed. A copy that waited for the certificate goes out. `token`: it answers the question about a change.
  */
-export async function takeCertificate(parts: FlowParts, work: PostingWork, report: Findings): Promise<void> {
-  const filed = await harvestFor(parts, work, report);
+export async function takeCertificate(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Findings,
+  token: string | null,
+): Promise<void> {
+  const confirmed = token === null ? null : await confirmChange(parts, work, report, token);
+  const harvested = await harvestFor(parts, work, report);
+  const filed = { ...harvested, released: harvested.released + (confirmed?.released ?? 0) };
   const taken = filed.filings.filter(
     (filing) => filing.action === 'use' || filing.reason === 'already-known',
   );
@@ -81,7 +89,10 @@ function shown(taken: readonly Filing[]): Variables[] {
 
 /** Why a certificate was not taken, for its sender; the other filings were. */
 const untaken: Readonly<
-  Record<Exclude<FilingReason, 'first' | 'same-key' | 'newer' | 'already-known'>, string>
+  Record<
+    Exclude<FilingReason, 'first' | 'same-key' | 'newer' | 'already-known' | 'signed-by-old' | 'further'>,
+    string
+  >
 > = {
   'changed-key':
     'it has another key than the certificate that is known for you; it has arrived, and the owners of the list were asked to approve it. You need not send it again',
@@ -89,6 +100,8 @@ const untaken: Readonly<
     'it has arrived, and the owners of the list were asked to approve it. You need not send it again',
   candidate: 'nothing signed says that it is yours: an owner of the list has to approve it first',
   older: 'a newer one is known',
+  'too-many':
+    'too many certificates wait for you already: an owner of the list has to decide about them first',
   future: sentenceOf('future'),
   off: 'this list does not take certificates from mail',
 };
@@ -101,6 +114,17 @@ function notTaken(reason: FilingReason | DecisionReason | null, report: Findings
 
 function isUntaken(reason: string): reason is keyof typeof untaken {
   return Object.hasOwn(untaken, reason);
+}
+
+/** The token of RULES 15 that a verified mail brings back, or null. `entity` is the opened content, if it was encrypted. */
+export async function answeredToken(
+  { outer, spooled }: PostingWork,
+  report: Findings,
+  entity: Plaintext | null,
+): Promise<string | null> {
+  if (report.author === null) return null;
+  const text = entity && report.encrypted ? entity.expose() : spooled.bytes;
+  return tokenIn(commandSubject(report, outer?.subject ?? null), text);
 }
 
 /** Mail to -request and to the service address: HELP and GET CERT. `entity` is the opened content, if it was encrypted. */

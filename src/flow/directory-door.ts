@@ -2,17 +2,25 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { wordsOf } from '../base/errors.ts';
-import { readIfPresent } from '../base/files.ts';
+import { readIfPresent, removeIfPresent } from '../base/files.ts';
 import type { Log } from '../base/log.ts';
 import { type Certificate, mayServe } from '../pki/certificate.ts';
-import { certificatesFromPem } from '../pki/pem.ts';
+import { certificatesFromPem, toPem } from '../pki/pem.ts';
 import { bind, bindingsOf } from '../store/bindings.ts';
-import { inUse, upsertCertificate } from '../store/certificates.ts';
-import type { Database } from '../store/database.ts';
-import { type DirectoryEntry, scanDirectory } from '../store/directory.ts';
+import { inUse, setCertificateState, upsertCertificate } from '../store/certificates.ts';
+import { chunksOf } from '../store/chunks.ts';
+import type { Database, Queries } from '../store/database.ts';
+import {
+  certificateFileName,
+  type DirectoryEntry,
+  readCertificateName,
+  scanDirectory,
+} from '../store/directory.ts';
+import { changedAddresses, fileStamps, saveFileStamps } from '../store/directory-files.ts';
 import { record } from '../store/ledger.ts';
+import { readMeta, writeMeta } from '../store/meta.ts';
 import type { Purpose } from '../store/schema.ts';
-import { certificateRow } from './file-certificates.ts';
+import { certificateRow, mirrorAddress, mirrorAddresses } from './file-certificates.ts';
 import { releaseCopies } from './release.ts';
 
 export interface DoorParts {
@@ -27,80 +35,191 @@ export interface DoorParts {
 
 /** The certificate directory as a door for hands: files that people put there are taken over. */
 export interface DirectoryDoor {
-  /** Looks for new and changed files. `whole`: also where the folder's own time says that nothing changed. */
+  /** Looks for new and changed files; never rejects. `whole`: also where the folder's own time says that nothing changed. */
   look(whole?: boolean): Promise<void>;
+  /** Ends the look under way, after the file it is at. */
+  stop(): Promise<void>;
   /** What is wrong with the file of an address, in words, or null. */
   problemOf(address: string): string | null;
 }
 
+/** A file whose time is that near may change once more without showing it: file systems count in ticks. */
+const tickMs = 2_000;
+const page = 500;
+/** Where the folder's own time is kept: as long as it is that, no file came or went, and a start need not look. */
+const folderTimeKey = 'directory.time';
+
 /**
- * Opens the door. A file is looked at again when its name, time or size changed; one that holds a certificate which
- * is not in use for its address is imported as `by hand` and takes over at once: who may write here may decide. One
- * that was replaced after the file was written is our own mirror, which a crash kept from being renewed.
- * A file that is taken away changes nothing: use `cert remove`.
+ * Opens the door. A file is looked at when its name, time or size is not as it was; what was right is remembered in the
+ * database. One that holds a certificate which is not in use for its address is imported as `by hand` and takes over at
+ * once: who may write here may decide. One that is older than its certificate's binding, or than the one in use, is our
+ * own mirror, which a crash kept from being renewed. Afterwards the files of the address are what the database says. A
+ * file that is taken away comes back: use `cert remove`.
  */
 export function openDirectoryDoor(parts: DoorParts): DirectoryDoor {
-  const stamps = new Map<string, string>();
-  const problems = new Map<string, string>();
-  let folderTime = -1;
+  const { database, folder, log } = parts;
+  let stamps: Map<string, string> | null = null;
+  const problems = new Map<string, { readonly address: string; readonly detail: string }>();
+  const nameless = new Set<string>();
+  let folderTime: number | null = null;
+  let savedTime: number | null = null;
   let looking: Promise<void> | null = null;
+  let stopped = false;
 
-  const lookAt = async (entry: DirectoryEntry): Promise<void> => {
-    const stamp = `${entry.mtime} ${entry.size}`;
-    if (stamps.get(entry.file) === stamp) return;
-    stamps.set(entry.file, stamp);
-    const bytes = await readIfPresent(join(parts.folder, entry.file));
-    if (bytes === null) return;
+  const unusable = (file: string, address: string, why: string): void => {
+    const detail = `the file ${file} of the certificate directory is not used: ${why}`;
+    if (problems.get(file)?.detail === detail) return;
+    problems.set(file, { address, detail });
+    log.warn('certificate-file-unusable', { file, address, detail });
+  };
+
+  const lookAt = async ({ entry, bytes }: Read): Promise<void> => {
     const { certificates, problems: words } = certificatesFromPem(bytes);
     const [certificate] = certificates;
     const address = addressOf(entry, certificate);
     const fault = certificate
       ? objection(entry, certificate)
       : `it holds no certificate (${words[0] ?? 'not PEM'})`;
-    if (!certificate || fault !== null) {
-      const detail = `the file ${entry.file} of the certificate directory is not used: ${fault}`;
-      problems.set(address, detail);
-      parts.log.warn('certificate-file-unusable', { file: entry.file, address, detail });
-      return;
-    }
-    problems.delete(address);
+    if (!certificate || fault !== null) return unusable(entry.file, address, fault ?? '');
+    problems.delete(entry.file);
     await takeOver(parts, entry, address, certificates);
+    // What it says is in the database now, and stands in the file of its usual name.
+    await mirrorAddress(database.q, folder, address);
+    if (entry.file !== certificateFileName(address, entry.use))
+      await removeIfPresent(join(folder, entry.file));
+  };
+
+  /** Writes what somebody was kept from writing after he had changed a binding. */
+  const catchUp = async (): Promise<void> => {
+    const failed = (detail: string) => log.warn('certificate-file-unwritten', { detail });
+    for (let count = page; count === page; ) {
+      const addresses = await changedAddresses(database.q, page);
+      count = addresses.length;
+      await mirrorAddresses(database.q, folder, addresses, failed);
+    }
   };
 
   const lookOnce = async (whole: boolean): Promise<void> => {
-    const found = await stat(parts.folder).catch(() => null);
-    if (!found || (!whole && found.mtimeMs === folderTime)) return;
+    const found = await stat(folder).catch(() => null);
+    if (!found) return whole ? catchUp() : undefined;
+    folderTime ??= Number((await readMeta(database.q, folderTimeKey)) ?? -1);
+    if (!whole && found.mtimeMs === folderTime) return;
     folderTime = found.mtimeMs;
-    const unread = (file: string) =>
-      parts.log.warn('certificate-file-unusable', { file, detail: 'its name is not an address' });
-    for (const entry of await scanDirectory(parts.folder, unread)) {
-      try {
-        await lookAt(entry);
-      } catch (error) {
-        stamps.delete(entry.file);
-        // One file that cannot be read keeps no other from being looked at.
-        const detail = `the file ${entry.file} of the certificate directory cannot be used: ${wordsOf(error)}`;
-        problems.set(entry.address, detail);
-        parts.log.warn('certificate-file-unusable', { file: entry.file, address: entry.address, detail });
-      }
+    stamps ??= new Map((await fileStamps(database.q)).map((one) => [one.file, stampOf(one)]));
+    const known = stamps;
+    const sure = parts.clock.now() - tickMs;
+    const unread = (file: string) => {
+      if (nameless.has(file)) return;
+      nameless.add(file);
+      log.warn('certificate-file-unusable', { file, detail: 'its name is not an address' });
+    };
+    const entries = await scanDirectory(folder, unread);
+    const files = new Set(entries.map((entry) => entry.file));
+    const gone = [...known.keys()].filter((file) => !files.has(file));
+    const isNews = (entry: DirectoryEntry) => known.get(entry.file) !== stampOf(entry);
+    let news = entries.filter(isNews);
+    if (news.length > page) {
+      // A command may have written them all, and noted that.
+      for (const one of await fileStamps(database.q)) known.set(one.file, stampOf(one));
+      news = news.filter(isNews);
     }
+    for (const chunk of chunksOf(news)) {
+      const right: DirectoryEntry[] = [];
+      const read = await readAll(folder, chunk, unusable);
+      for (const one of read) {
+        if (stopped) return;
+        if (await isAsStored(database.q, one)) {
+          problems.delete(one.entry.file);
+          right.push(one.entry);
+        } else
+          await lookAt(one).catch((error) => unusable(one.entry.file, one.entry.address, wordsOf(error)));
+      }
+      const seen = right.filter((entry) => entry.mtime < sure);
+      for (const { entry } of read)
+        known.set(entry.file, seen.includes(entry) ? stampOf(entry) : 'look again');
+      const stamped = seen.map(({ file, mtime, size }) => ({ file, mtime, size }));
+      if (seen.length > 0) await database.write((tx) => saveFileStamps(tx, { seen: stamped, gone: [] }));
+    }
+    for (const file of [...problems.keys()]) if (!files.has(file)) problems.delete(file);
+    if (whole) await catchUp();
+    if (gone.length > 0) await putBack(known, gone);
+    if (found.mtimeMs >= sure || news.length > 0 || savedTime === found.mtimeMs) return;
+    savedTime = found.mtimeMs;
+    await writeMeta(database.q, folderTimeKey, String(savedTime));
+  };
+
+  const putBack = async (known: Map<string, string>, gone: readonly string[]): Promise<void> => {
+    for (const file of gone) known.delete(file);
+    await database.write((tx) => saveFileStamps(tx, { seen: [], gone }));
+    const left = gone.flatMap((file) => readCertificateName(file)?.address ?? []);
+    await mirrorAddresses(database.q, folder, left);
   };
 
   return {
     look(whole = false) {
       looking ??= lookOnce(whole)
-        .catch((error: unknown) => parts.log.error('directory-failed', { detail: wordsOf(error) }))
+        .catch((error: unknown) => log.error('directory-failed', { detail: wordsOf(error) }))
         .finally(() => {
           looking = null;
         });
       return looking;
     },
-    problemOf: (address) => problems.get(address) ?? null,
+    async stop() {
+      stopped = true;
+      await looking;
+    },
+    problemOf: (address) => [...problems.values()].find((one) => one.address === address)?.detail ?? null,
   };
 }
 
+interface Read {
+  readonly entry: DirectoryEntry;
+  readonly bytes: Buffer;
+}
+
+const stampOf = ({ mtime, size }: Pick<DirectoryEntry, 'mtime' | 'size'>): string => `${mtime} ${size}`;
+
+/** One file that cannot be read keeps no other from being looked at. */
+async function readAll(
+  folder: string,
+  entries: readonly DirectoryEntry[],
+  unusable: (file: string, address: string, why: string) => void,
+): Promise<Read[]> {
+  const read = await Promise.all(
+    entries.map(async (entry) => {
+      try {
+        if (entry.size > mostOctets) throw new Error(`it is larger than ${mostOctets} octets`);
+        const bytes = await readIfPresent(join(folder, entry.file));
+        return bytes && { entry, bytes };
+      } catch (error) {
+        unusable(entry.file, entry.address, wordsOf(error));
+        return null;
+      }
+    }),
+  );
+  return read.filter((one) => one !== null);
+}
+
+/** A certificate with the authorities above it is far smaller. */
+const mostOctets = 1_000_000;
+
+/** Whether the file holds exactly what the database has in use, under the name that we give it. */
+async function isAsStored(q: Queries, { entry, bytes }: Read): Promise<boolean> {
+  const { address, use } = entry;
+  if (entry.file !== certificateFileName(address, use)) return false;
+  const text = bytes.toString('latin1').trim();
+  for (const purpose of purposesOf(entry)) {
+    const row = await inUse(q, address, purpose);
+    if (row === null || toPem(row.der).trim() !== text) return false;
+  }
+  return true;
+}
+
 /** A name may be read in two ways (both generations of Sympa's escaping): the certificate tells which is meant. */
-function addressOf(entry: DirectoryEntry, certificate: Certificate | undefined): string {
+function addressOf(
+  entry: Pick<DirectoryEntry, 'address' | 'otherAddress'>,
+  certificate: Certificate | undefined,
+): string {
   const { address, otherAddress } = entry;
   return otherAddress !== null && certificate?.addresses.includes(otherAddress) ? otherAddress : address;
 }
@@ -128,32 +247,33 @@ async function takeOver(
   const { sha256 } = certificate;
   const changed: Purpose[] = [];
   const bindings = await bindingsOf(parts.database.q, address);
-  const replacedSince = (purpose: Purpose): boolean => {
+  const isBehind = (purpose: Purpose): boolean => {
     const used = bindings.find((one) => one.purpose === purpose && one.state === 'in-use');
-    const known = bindings.some((one) => one.purpose === purpose && one.sha256 === sha256);
-    return known && used !== undefined && used.since > entry.mtime;
+    const own = bindings.find((one) => one.purpose === purpose && one.sha256 === sha256);
+    return own !== undefined && entry.mtime <= Math.max(own.since, used?.since ?? 0);
   };
   for (const purpose of purposesOf(entry)) {
     if (!mayServe(certificate, purpose === 'sign' ? 'sign' : 'encrypt')) continue;
     const current = await inUse(parts.database.q, address, purpose);
-    if (current?.sha256 !== sha256 && !replacedSince(purpose)) changed.push(purpose);
+    if (current?.sha256 !== sha256 && !isBehind(purpose)) changed.push(purpose);
   }
   if (changed.length === 0) return;
+  const detail = `taken from the file ${entry.file} of the certificate directory`;
   const released = await parts.database.write(async (tx) => {
     // Authorities that stand below it in the same file are needed for its path.
     for (const one of [certificate, ...others.filter((other) => other.isCa)])
       await upsertCertificate(tx, certificateRow(one, { source: 'by hand', at, signingTime: null }));
-    for (const purpose of changed)
-      await bind(tx, {
-        address,
-        purpose,
-        sha256,
-        state: 'in-use',
-        since: at,
-        source: 'by hand',
-        signingTime: null,
-      });
-    const detail = `taken from the file ${entry.file} of the certificate directory`;
+    // Who may write here may also take back what `cert refuse` said of it.
+    await setCertificateState(tx, sha256, 'good');
+    const binding = {
+      address,
+      sha256,
+      state: 'in-use',
+      since: at,
+      source: 'by hand',
+      signingTime: null,
+    } as const;
+    for (const purpose of changed) await bind(tx, { ...binding, purpose }, { by: detail });
     await record(tx, {
       at,
       member: address,

@@ -1,12 +1,12 @@
-import { dayMs } from '../base/day.ts';
 import { wordsOf } from '../base/errors.ts';
 import { parseCertificate } from '../pki/certificate.ts';
-import type { AuthorSignature, Findings } from '../smime/open.ts';
-import { fileHarvest, knownFor, mirrorAddress } from './file-certificates.ts';
-import { type Filing, fileCertificates, type HarvestFacts } from './harvest.ts';
+import type { AuthorSignature } from '../smime/author-signature.ts';
+import type { Findings } from '../smime/open.ts';
+import { tellOfChange } from './confirm-change.ts';
+import { fileFurther, fileHarvest, knownFor, mirrorAddresses } from './file-certificates.ts';
+import { type Filing, fileCertificates, type HarvestFacts, signatureWithNews } from './harvest.ts';
 import { type ListContext, rolesOn } from './list-context.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
-import { alertOwners } from './report-mails.ts';
 
 /**
  * Files the certificates of a post's author (RULES 15, 16). A side branch: what cannot be filed is logged and keeps no
@@ -39,23 +39,33 @@ export async function harvestFor(
   report: Findings,
 ): Promise<{ filings: readonly Filing[]; released: number }> {
   const { list, message, spooled } = work;
-  const { author: address, signature } = report;
-  if (address === null || signature === null) return { filings: [], released: 0 };
-  const trust = await trustFor(parts, list, signature);
+  const { author: address, signature: given } = report;
+  if (address === null || given === null) return { filings: [], released: 0 };
+  const trust = await trustFor(parts, list, given);
   const { receivedAt } = spooled;
   const at = parts.clock.now();
+  const expiresAt = at + parts.lifetimeMs;
+  const base = { list, messageId: message.id, at, expiresAt };
   // Decided in the transaction that files it: of two first certificates that come at once, the second is a change.
-  const filed = await parts.database.write(async (tx) => {
+  const { filed, others, signature } = await parts.database.write(async (tx) => {
     const known = await knownFor(tx, address);
-    const filings = fileCertificates(list, { address, signature, ...known, ...trust, receivedAt });
-    const expiresAt = at + parts.lifetimeMs;
-    return fileHarvest(tx, { list, messageId: message.id, address, filings, signature, at, expiresAt });
+    const signature = signatureWithNews(given, known.inUse);
+    const facts = { address, signature, ...known, ...trust, receivedAt };
+    const filings = fileCertificates(list, facts);
+    const filed = await fileHarvest(tx, { ...base, address, filings, signature });
+    const others = await fileFurther(tx, { ...base, filings, facts });
+    return {
+      filed: { ...filed, released: filed.released + others.released },
+      others: others.addresses,
+      signature,
+    };
   });
-  if (filed.filings.some((filing) => filing.action === 'use')) {
-    await mirrorAddress(parts.database.q, parts.certificates, address);
+  const isUsed = filed.filings.some((filing) => filing.action === 'use');
+  if (isUsed || others.length > 0)
+    await mirrorAddresses(parts.database.q, parts.certificates, [...(isUsed ? [address] : []), ...others]);
+  if (isUsed)
     parts.log.event('harvested', { id: message.id, address, list: list.address, released: filed.released });
-  }
-  await tellOfPending(parts, work, address, filed.filings);
+  await tellOfChange(parts, work, { address, filings: filed.filings, signature, trust });
   if (filed.released > 0) parts.wakeDelivery();
   return filed;
 }
@@ -74,25 +84,4 @@ async function trustFor(
     intermediates: signer ? await parts.intermediates(signer) : [],
     revocation: await parts.revocation.policyOf(list, answers),
   };
-}
-
-/** RULES 15: a change waits for the owner, who has to know of it. */
-async function tellOfPending(
-  parts: FlowParts,
-  work: PostingWork,
-  address: string,
-  filings: readonly Filing[],
-): Promise<void> {
-  const [pending] = filings.filter((filing) => filing.action === 'pending');
-  if (!pending) return;
-  const { sha256, issuer } = pending.certificate;
-  const how = `reseal cert approve ${address} ${sha256.slice(0, 16)}`;
-  const reasonText = `${address} signed with a certificate that waits for your approval (issued by ${issuer}). Ask ${address} by another way than mail whether it is right, then: ${how}`;
-  const event = 'a certificate waits for your approval';
-  const told = { event, reason: pending.reason, reasonText, member: address, everyMs: dayMs };
-  const mails = await alertOwners(parts, work, told);
-  await parts.database.write(async (tx) => {
-    for (const mail of mails) await mail.queue(tx);
-  });
-  if (mails.length > 0) parts.wakeDelivery();
 }

@@ -2,7 +2,7 @@ import { identifies } from '../cms/identifier.ts';
 import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
 import { type PathResult, type TrustAnchors, validatePath } from '../pki/path.ts';
 import type { RevocationPolicy } from '../pki/revocation.ts';
-import type { AuthorSignature } from '../smime/open.ts';
+import type { AuthorSignature, SignerFacts } from '../smime/author-signature.ts';
 import type { Purpose } from '../store/schema.ts';
 import type { ListContext } from './list-context.ts';
 
@@ -20,12 +20,15 @@ export interface Filing {
 export type FilingReason =
   | 'first'
   | 'same-key'
+  | 'signed-by-old'
+  | 'further'
   | 'already-known'
   | 'newer'
   | 'changed-key'
   | 'owner-decides'
   | 'candidate'
   | 'older'
+  | 'too-many'
   | 'future'
   | 'off';
 
@@ -33,6 +36,7 @@ export type FilingReason =
 export interface InUse {
   readonly sha256: string;
   readonly spkiSha256: string;
+  readonly notAfter: number;
   /** When the signature that brought it was made; 0 if unknown. */
   readonly signingTime: number;
 }
@@ -43,6 +47,8 @@ export interface HarvestFacts {
   readonly inUse: Readonly<Record<Purpose, InUse | null>>;
   /** Whether any certificate was ever known for the address and purpose, expired ones too (RULES 15). */
   readonly known: Readonly<Record<Purpose, boolean>>;
+  /** SHA-256 of the certificates that wait for a person's word. */
+  readonly waiting: Readonly<Record<Purpose, readonly string[]>>;
   readonly anchors: TrustAnchors;
   /** Authorities of the store and of the network, that may lead to an anchor. */
   readonly intermediates: readonly Certificate[];
@@ -51,13 +57,30 @@ export interface HarvestFacts {
 }
 
 const hour = 3_600_000;
+/** Certificates that may wait for one address and purpose: an attacker could bring one with each mail. */
+const mostWaiting = 5;
+
+/**
+ * The signature to harvest from. Where the author signed with his old key and with a new one, the new one brings the
+ * news, and the old one vouches for it (RULES 15).
+ */
+export function signatureWithNews(signature: AuthorSignature, inUse: HarvestFacts['inUse']): AuthorSignature {
+  const isNew = (one: SignerFacts) => read(one).sha256 !== inUse.sign?.sha256;
+  const news = isNew(signature) ? undefined : signature.others.find((one) => one.trusted && isNew(one));
+  if (!news) return signature;
+  const { trusted: _, ...facts } = news;
+  const rest = signature.others.filter((one) => one !== news);
+  return { ...signature, ...facts, others: [{ ...signature, trusted: true }, ...rest] };
+}
+
+const read = ({ certificate }: SignerFacts): Certificate => parseCertificate(Buffer.from(certificate));
 
 /**
  * Which certificates of a verified signature are taken for the author's address. `signature` is the one that made
  * the verdict `signed`: certificates of anything less are not looked at. Pure.
  */
 export function fileCertificates(list: ListContext, facts: HarvestFacts): Filing[] {
-  const signer = parseCertificate(Buffer.from(facts.signature.certificate));
+  const signer = read(facts.signature);
   const filings: Filing[] = [];
   if (mayServe(signer, 'sign')) filings.push(file(list, facts, signer, 'sign'));
   const reading = readingCertificate(list, facts, signer);
@@ -137,11 +160,54 @@ function file(list: ListContext, facts: HarvestFacts, certificate: Certificate, 
   if (time > facts.receivedAt + hour) return filed('skip', 'future');
   if (current?.sha256 === certificate.sha256) return filed('skip', 'already-known');
   if (current && time < current.signingTime) return filed('skip', 'older');
-  if (current?.spkiSha256 === certificate.spkiSha256) return filed('use', 'same-key');
-  if (facts.known[purpose] || (purpose === 'enc' && isOtherSigner(facts)))
-    return list.policy.harvest === 'verified' ? filed('use', 'newer') : filed('pending', 'changed-key');
+  if (current?.spkiSha256 === certificate.spkiSha256)
+    return endsSooner(certificate, current, facts) ? filed('skip', 'older') : filed('use', 'same-key');
+  const wait = (reason: FilingReason): Filing => {
+    const waiting = facts.waiting[purpose];
+    const isFull = waiting.length >= mostWaiting && !waiting.includes(certificate.sha256);
+    return isFull ? filed('skip', 'too-many') : filed('pending', reason);
+  };
+  if (facts.known[purpose] || (purpose === 'enc' && isOtherSigner(facts))) {
+    if (list.policy.harvest === 'verified') return filed('use', 'newer');
+    return isSignedByOld(facts, purpose) ? filed('use', 'signed-by-old') : wait('changed-key');
+  }
   if (list.policy['harvest.first'] === 'off') return filed('skip', 'off');
-  return list.policy['harvest.first'] === 'owner' ? filed('pending', 'owner-decides') : filed('use', 'first');
+  return list.policy['harvest.first'] === 'owner' ? wait('owner-decides') : filed('use', 'first');
+}
+
+/** Two for one key: the one that holds longer stays, as long as it is valid. */
+function endsSooner(certificate: Certificate, current: InUse, { receivedAt }: HarvestFacts): boolean {
+  return certificate.notAfter < current.notAfter && receivedAt <= current.notAfter;
+}
+
+/**
+ * RULES 15: a signature by the old key on the same mail, beside that of the new one or as the one that names the new
+ * encryption certificate, shows that both are one person's.
+ */
+function isSignedByOld({ signature, inUse }: HarvestFacts, purpose: Purpose): boolean {
+  const keys = [signature, ...signature.others].map((one) => read(one).spkiSha256);
+  return [inUse[purpose], inUse.sign].some((old) => old !== null && keys.includes(old.spkiSha256));
+}
+
+/**
+ * What the certificates that were taken do for another address that they name: they fill a gap and replace nothing
+ * (RULES 16). For purposes of which nothing was ever known for it; none where no authority vouches for the address.
+ */
+export function furtherFilings(
+  list: ListContext,
+  facts: HarvestFacts,
+  d: { readonly filings: readonly Filing[]; readonly address: string; readonly gaps: readonly Purpose[] },
+): Filing[] {
+  if (list.policy.harvest === 'off' || list.policy['harvest.first'] === 'off') return [];
+  const taken = d.filings.filter(
+    ({ action, reason, purpose, certificate }) =>
+      (action === 'use' || reason === 'already-known') &&
+      d.gaps.includes(purpose) &&
+      certificate.addresses.includes(d.address) &&
+      pathOf(list, facts, certificate, 'any').valid,
+  );
+  const action = list.policy['harvest.first'] === 'owner' ? 'pending' : 'use';
+  return taken.map((filing) => ({ ...filing, action, reason: 'further' }));
 }
 
 /**
@@ -149,6 +215,6 @@ function file(list: ListContext, facts: HarvestFacts, certificate: Certificate, 
  * is then a different key for a known address (RULES 15).
  */
 function isOtherSigner({ known, inUse, signature }: HarvestFacts): boolean {
-  const signer = parseCertificate(Buffer.from(signature.certificate));
+  const signer = read(signature);
   return known.sign && inUse.sign?.spkiSha256 !== signer.spkiSha256;
 }

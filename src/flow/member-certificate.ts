@@ -10,7 +10,14 @@ import { type Reason, sentenceOf } from '../pki/reasons.ts';
 import { keyWeakness } from '../pki/signatures.ts';
 import { type AlgorithmPins, type Choice, chooseAlgorithms } from '../smime/choose.ts';
 import type { SealRecipient } from '../smime/jobs.ts';
-import { type CertificateRow, capabilitiesOfMany, inUseMany } from '../store/certificates.ts';
+import {
+  type BoundCertificate,
+  type CertificateRow,
+  capabilitiesOf,
+  capabilitiesOfMany,
+  inUseMany,
+  supersededFor,
+} from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
 import type { JsonObject } from '../store/schema.ts';
 import type { ListContext } from './list-context.ts';
@@ -55,6 +62,9 @@ export type FindRecipients = (
   receivedBits: number,
 ) => Promise<Map<string, MemberCertificate>>;
 
+/** Brings another certificate of an address in use, for that one can not be used: `why` for the ledger. */
+export type UseInstead = (address: string, row: BoundCertificate, why: string) => Promise<void>;
+
 /** Makes the look-up of one site. */
 export function findRecipientsWith(d: {
   q: Queries;
@@ -62,6 +72,8 @@ export function findRecipientsWith(d: {
   pathOf: PathOf;
   /** What is wrong with the file that somebody put into the certificate directory for an address, or null. */
   fileProblemOf: (address: string) => string | null;
+  /** Brings a certificate in use again because the one in use cannot be used any more, and why. */
+  useInstead: UseInstead;
 }): FindRecipients {
   return async (list, members, receivedBits) => {
     const now = d.clock.now();
@@ -77,14 +89,40 @@ export function findRecipientsWith(d: {
         found.set(address, none(address, d.fileProblemOf(address)));
         continue;
       }
-      const certificate = parseCertificate(row.der);
-      const capabilities = readCapabilities(signed.get(row.spkiSha256)?.der ?? certificate.smimeCapabilities);
-      const path = () => d.pathOf(list, certificate);
-      const facts = { row, certificate, capabilities, path, now, receivedBits };
-      found.set(address, await judge(list, member, facts));
+      const judgeRow = (one: BoundCertificate, capabilities: Buffer | undefined) => {
+        const certificate = parseCertificate(one.der);
+        const path = () => d.pathOf(list, certificate);
+        const read = readCapabilities(capabilities ?? certificate.smimeCapabilities);
+        return judge(list, member, { row: one, certificate, capabilities: read, path, now, receivedBits });
+      };
+      const first = await judgeRow(row, signed.get(row.spkiSha256)?.der);
+      found.set(address, first.usable ? first : ((await another(d, address, first, judgeRow)) ?? first));
     }
     return found;
   };
+}
+
+/** Certificates that are tried when the one in use cannot be used. */
+const mostOthers = 4;
+
+/**
+ * The best valid one of those that the address used before: it comes in use at once. Where the trouble may be over in a
+ * moment (`not-checked`), nothing is changed.
+ */
+async function another(
+  d: Pick<Parameters<typeof findRecipientsWith>[0], 'q' | 'useInstead'>,
+  address: string,
+  first: MemberCertificate & { readonly usable: false },
+  judgeRow: (row: BoundCertificate, capabilities: Buffer | undefined) => Promise<MemberCertificate>,
+): Promise<MemberCertificate | null> {
+  if (first.reason === 'not-checked' || first.reason === 'weak-cipher') return null;
+  for (const row of await supersededFor(d.q, address, 'enc', mostOthers)) {
+    const judged = await judgeRow(row, (await capabilitiesOf(d.q, row.spkiSha256))?.der);
+    if (!judged.usable) continue;
+    await d.useInstead(address, row, first.detail);
+    return judged;
+  }
+  return null;
 }
 
 /** A rubbish file counts as no certificate, and says so. */
@@ -97,7 +135,7 @@ function none(address: string, problem: string | null): MemberCertificate {
  * Signed capabilities of the key, else those that its certificate states (RFC 4262). What cannot be read says nothing:
  * thrown, one member's broken attribute would hold up the copies of all.
  */
-function readCapabilities(der: Buffer | null): Capabilities | null {
+export function readCapabilities(der: Buffer | null): Capabilities | null {
   try {
     return der && parseCapabilities(der);
   } catch (error) {
@@ -113,7 +151,7 @@ async function judge(
   list: ListContext,
   member: MemberSettings,
   facts: {
-    readonly row: CertificateRow;
+    readonly row: BoundCertificate;
     readonly certificate: Certificate;
     readonly capabilities: Capabilities | null;
     readonly path: () => Promise<PathResult>;
@@ -136,7 +174,7 @@ async function judge(
   const path = await facts.path();
   // A pin stands in for the authority, but not against its word that the key was lost.
   if (path.reasons.includes('revoked')) return said('revoked');
-  if (!path.valid && row.source !== 'pinned') {
+  if (!path.valid && row.boundBy !== 'pinned') {
     const words = path.reasons.map((reason) =>
       sentenceOf(reason, { subject: certificate.subject, issuer: path.missingIssuer }),
     );
@@ -151,19 +189,18 @@ async function judge(
     return missing('unusable', `mail can not be encrypted to a key of the type ${certificate.keyType}`);
   if (strengthOf(choice.cipher) < list.floor.cipherBits)
     return missing('weak-cipher', `${choice.cipher} is weaker than the list's minimum.cipher`);
-  const { sha256, issuerDer, serialDer, publicKey, keyForm } = row;
-  const { keyType, curve } = certificate;
+  const recipient = sealRecipientOf(row, certificate, choice.keyTransport);
+  return { usable: true, recipient, choice, sha256: row.sha256 };
+}
+
+/** A stored certificate as sealing needs it. */
+export function sealRecipientOf(
+  { sha256, issuerDer, serialDer, publicKey, keyForm }: CertificateRow,
+  { keyType, curve }: Certificate,
+  transport: KeyTransport,
+): SealRecipient {
   const key = { form: keyForm, der: publicKey };
-  const recipient = {
-    sha256,
-    issuerDer,
-    serialDer,
-    publicKey: key,
-    keyType,
-    curve,
-    transport: choice.keyTransport,
-  };
-  return { usable: true, recipient, choice, sha256 };
+  return { sha256, issuerDer, serialDer, publicKey: key, keyType, curve, transport };
 }
 
 function whenOf(reason: string, certificate: Certificate): string {

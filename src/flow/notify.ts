@@ -1,17 +1,25 @@
-import { brandComposed, type ComposedBytes } from '../base/bytes.ts';
+import { brandComposed, type ComposedBytes, Plaintext } from '../base/bytes.ts';
+import { faultsOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { type Composition, composeEntity, composeMessage } from '../mime/compose.ts';
 import { formatDate } from '../mime/date.ts';
-import { protectHeader } from '../mime/protect.ts';
+import { hiddenSubject, protectHeader } from '../mime/protect.ts';
 import { decodeWords } from '../mime/words.ts';
+import type { ContentCipher } from '../pki/algorithms.ts';
 import type { KeyPair } from '../pki/keys.ts';
 import { furtherAddress } from '../policy/list-name.ts';
+import type { SealRecipient } from '../smime/jobs.ts';
 import type { CryptoWorkers } from '../smime/workers.ts';
 import { renderMail } from '../template/mail.ts';
 import type { Templates, Variables } from '../template/templates.ts';
 import type { ListContext } from './list-context.ts';
 import { signerOf } from './list-signature.ts';
 import { listIdOf } from './outer.ts';
+import { sealedFields } from './prepare.ts';
+
+const noticeFault = faultsOf({
+  'notice-unsealed': (d: { why: string }) => `a notice could not be encrypted to its reader: ${d.why}`,
+});
 
 /** A mail that reseal writes itself: which template, to whom, with what. No text of an encrypted post enters it. */
 export interface Notice {
@@ -27,6 +35,8 @@ export interface Notice {
   readonly attachments?: Composition['attachments'];
   /** The pair that signs, if it is not the one in use: who announces a new key signs with the one that is known. */
   readonly signWith?: KeyPair;
+  /** Encrypted to this certificate, what it says of itself too: outside stands a Subject that says nothing. */
+  readonly sealFor?: { readonly recipient: SealRecipient; readonly cipher: ContentCipher };
 }
 
 /** A composed mail, ready to be queued as a message of origin `local`. */
@@ -45,7 +55,7 @@ export type Compose = (list: ListContext, notice: Notice, at: number) => Promise
 
 export interface ComposeParts {
   readonly templates: Templates;
-  readonly workers: Pick<CryptoWorkers, 'sign'>;
+  readonly workers: Pick<CryptoWorkers, 'sign' | 'seal'>;
   /** The list's signing pair, or null if it has none or it cannot be used now. */
   readonly signingPair: (list: ListContext) => Promise<KeyPair | null>;
   /** The pair that answers are to be encrypted to. */
@@ -105,10 +115,13 @@ export function composeWith(parts: ComposeParts): Compose {
       ['List-Id', `<${listIdOf(list.address)}>`],
       ['X-Loop', list.address],
     ];
+    const { sealFor } = notice;
+    const outside = sealFor ? headers.map(hideSubject) : headers;
     // RFC 9788 5.2: a forged Subject or To outside is seen by whose program knows of it.
-    const content = pair
-      ? await sign(parts, list, pair, protectHeader(entity, headers, { hp: 'clear' }), at)
-      : entity;
+    const protectedEntity = () =>
+      protectHeader(entity, headers, sealFor ? { hp: 'cipher', outside } : { hp: 'clear' });
+    const signed = pair ? await sign(parts, list, pair, protectedEntity(), at) : null;
+    const content = sealFor ? await seal(parts, signed ?? protectedEntity(), sealFor) : (signed ?? entity);
     if (pair)
       parts.log.event('notice-signed', {
         list: list.address,
@@ -118,14 +131,38 @@ export function composeWith(parts: ComposeParts): Compose {
         messageId,
       });
     return {
-      bytes: brandComposed(composeMessage(headers, content)),
+      bytes: brandComposed(composeMessage(outside, content)),
       to: notice.to,
       envelopeFrom: notice.kind === 'auto-replied' ? '' : furtherAddress(list.address, 'bounces'),
-      subject: decodeWords(subject),
+      subject: sealFor ? hiddenSubject : decodeWords(subject),
       messageId,
       signed: pair !== null,
     };
   };
+}
+
+const hideSubject = ([name, value]: readonly [string, string]): readonly [string, string] => [
+  name,
+  name === 'Subject' ? hiddenSubject : value,
+];
+
+/** The entity encrypted to one certificate. Fault: 'notice-unsealed', and those of workers. */
+async function seal(
+  parts: ComposeParts,
+  entity: Buffer,
+  { recipient, cipher }: NonNullable<Notice['sealFor']>,
+): Promise<Buffer> {
+  const plaintext = new Plaintext(entity);
+  const session = await parts.workers.seal(plaintext, cipher).finally(() => plaintext.wipe());
+  try {
+    const [addressed] = await session.address([recipient]);
+    if (!addressed || 'unusable' in addressed)
+      throw noticeFault('notice-unsealed', { why: addressed?.unusable ?? 'there is no recipient' });
+    const head = Buffer.from(addressed.head);
+    return Buffer.concat([sealedFields(session.contentType), head, await session.lines(addressed.phase)]);
+  } finally {
+    await session.end();
+  }
 }
 
 async function sign(

@@ -1,11 +1,15 @@
 import type { Plaintext } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
+import { isFault } from '../base/errors.ts';
+import { theMailbox } from '../mime/address.ts';
+import { parseEntity } from '../mime/entity.ts';
 import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import { parseCrl } from '../pki/crl.ts';
 import { type TrustAnchors, validatePath } from '../pki/path.ts';
 import { revocationOff } from '../pki/revocation.ts';
 import type { OpenReport } from '../smime/open.ts';
 import type { CryptoWorkers } from '../smime/workers.ts';
+import { pinnedTo } from '../store/bindings.ts';
 import { certificatesNamed, signersBy } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
 import { decryptionKeys, type Keyring } from './keyring.ts';
@@ -42,13 +46,16 @@ export async function openPosting(
   const anchors = await parts.keyring.anchorsOf(list);
   let known: readonly Uint8Array[] = [];
   let obtained = nothingObtained;
+  const claimed = claimedIn(message);
+  // RULES 3: who is pinned to the address that From names. Others' pins have no say.
+  const pins = claimed === null ? [] : await pinnedTo(parts.q, claimed);
   const open = async (): Promise<OpenReport> =>
     parts.workers.open({
       message,
       keys: decryptionKeys(pairs),
       anchors: anchors.certificates.map((one) => one.der),
       known: [...known, ...obtained.issuers.map((one) => one.der)],
-      pins: [],
+      pins,
       at,
       floor: list.floor,
       openedSize: parts.openedSize,
@@ -69,6 +76,16 @@ export async function openPosting(
   }
   await keepWhatProved(parts, list, { anchors, report, known, obtained, at });
   return report;
+}
+
+/** The one mailbox of the outer From, or null. */
+function claimedIn(message: Buffer): string | null {
+  try {
+    return theMailbox(parseEntity(message).fields, 'From')?.address ?? null;
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    return null;
+  }
 }
 
 /** Certificates from the store: signers that are not in the message, and the authority that a path lacks. */

@@ -3,7 +3,7 @@ import { type AfterOpening, afterOpening } from '../policy/opening.ts';
 import type { OpenReport } from '../smime/open.ts';
 import { countOpen, findMessage, type MessageRow, setMessageState } from '../store/messages.ts';
 import { findPosting, postingsOf } from '../store/postings.ts';
-import { answerCommand, recordBounce, takeCertificate } from './commands.ts';
+import { answerCommand, answeredToken, recordBounce, takeCertificate } from './commands.ts';
 import { conclude } from './decide.ts';
 import { fanOut } from './fan-out.ts';
 import { forwardToRole } from './forward.ts';
@@ -113,13 +113,16 @@ async function decideByKind(parts: FlowParts, work: PostingWork, report: OpenRep
       return forwardToRole(parts, work, facts);
     case 'sendcert':
       await sightingOf(parts, work, facts);
-      await takeCertificate(parts, work, facts);
+      await takeCertificate(parts, work, facts, await answeredToken(work, facts, entity));
       return false;
     case 'request':
-    case 'service':
+    case 'service': {
       await sightingOf(parts, work, facts);
-      await answerCommand(parts, work, facts, entity);
+      const token = await answeredToken(work, facts, entity);
+      if (token === null) await answerCommand(parts, work, facts, entity);
+      else await takeCertificate(parts, work, facts, token);
       return false;
+    }
     case 'bounces':
     case 'local':
       return false;

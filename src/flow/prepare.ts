@@ -87,13 +87,17 @@ export function prepareFor(
 
 /** Head of a sealed copy: the outer header and the fields that describe the encrypted content (RFC 8551 3.2). */
 export function sealedHead(header: Buffer, contentType: string): Buffer {
+  return Buffer.concat([header, Buffer.from('MIME-Version: 1.0\r\n'), sealedFields(contentType)]);
+}
+
+/** The MIME fields of a sealed entity, with the empty line (RFC 8551 3.3). */
+export function sealedFields(contentType: string): Buffer {
   const fields = [
-    'MIME-Version: 1.0',
     `Content-Type: ${contentType}`,
     'Content-Transfer-Encoding: base64',
     'Content-Disposition: attachment; filename="smime.p7m"',
   ];
-  return Buffer.concat([header, Buffer.from(`${fields.join('\r\n')}\r\n\r\n`)]);
+  return Buffer.from(`${fields.join('\r\n')}\r\n\r\n`);
 }
 
 /** A post that came in clear, as it leaves in clear: the new header, its own Content-* fields and body untouched. */

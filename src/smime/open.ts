@@ -11,6 +11,7 @@ import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import type { Reason } from '../pki/reasons.ts';
 import type { RevocationPolicy } from '../pki/revocation.ts';
 import { type Wanted, wantedFor, wantedKey } from '../pki/wanted.ts';
+import { type AuthorSignature, signatureOf, tight } from './author-signature.ts';
 import { contentOf, contentSha256 } from './content.ts';
 import { type ProtectedHeader, protectedHeaderOf } from './header-protection.ts';
 import { type JudgedSigner, judgeSigners, type Pin, reportLayer } from './judge.ts';
@@ -34,22 +35,6 @@ export interface OpenRequest {
   readonly openedSize: number;
   /** What is known of revocation; what the message itself brings is added to it. */
   readonly revocation: RevocationPolicy;
-}
-
-/** The signature that made the verdict `signed`, and what it says about the signer's own certificates. */
-export interface AuthorSignature {
-  readonly certificate: Uint8Array;
-  /** Certificates that came with it, unsigned (RULES 16). */
-  readonly bag: readonly Uint8Array[];
-  /** SHA-256 of the signature value: the replay memory's key (RULES 4). */
-  readonly signatureSha256: string;
-  /** Those of all intact signatures over the same content, this one too: any one of them could be left out of a replay. */
-  readonly allSha256: readonly string[];
-  readonly signingTime: number | null;
-  /** DER of the signed SMIMECapabilities. */
-  readonly capabilities: Uint8Array | null;
-  /** Issuer and serial (or key identifier) that SMIMEEncryptionKeyPreference names. */
-  readonly preference: SignerId | null;
 }
 
 /** What opening found. Plain data but for `entity`. */
@@ -147,7 +132,7 @@ function openEntity(message: Entity, request: OpenRequest): OpenReport {
     layers,
     reasons: outerOnly ? [...judgement.reasons, 'outer-only'] : judgement.reasons,
     missingIssuer: missingIssuerOf(signers),
-    signature: judgement.signer && inner ? signatureOf(judgement.signer, inner) : null,
+    signature: judgement.signer && inner ? signatureOf(judgement.signer, inner, signers, speaking) : null,
     protected: protectedHeader,
     subject: (authenticated ? protectedHeader?.subject : null) ?? outerSubjectOf(message),
     contentSha256: failure ? null : contentSha256(message, payload),
@@ -228,26 +213,6 @@ function certificatesIn(layers: readonly PeeledLayer[]): Uint8Array[] {
 function outerSubjectOf(message: Entity): string | null {
   const subject = fieldValue(message.fields, 'Subject');
   return subject === null ? null : decodeWords(subject);
-}
-
-function signatureOf(signer: JudgedSigner, layer: CheckedSignature): AuthorSignature | null {
-  const { certificate } = signer;
-  const { capabilities, preference, signatureSha256, signingTime } = signer.report;
-  if (!certificate) return null;
-  return {
-    certificate: tight(certificate.der),
-    bag: layer.bag.map((one) => tight(one.der)),
-    signatureSha256,
-    allSha256: layer.signers.filter((one) => one.intact).map((one) => one.signatureSha256),
-    signingTime,
-    capabilities: capabilities && tight(capabilities),
-    preference,
-  };
-}
-
-/** A copy in a buffer of its own: a view into the message would drag the whole message through postMessage. */
-function tight(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes);
 }
 
 function missingIssuerOf(signers: readonly JudgedSigner[]): string | null {

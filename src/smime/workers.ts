@@ -207,6 +207,10 @@ function withBuffers(answer: OpenAnswer): OpenAnswer {
     signature: signature && {
       ...signature,
       preference: signature.preference && copyOfId(signature.preference),
+      others: signature.others.map((one) => ({
+        ...one,
+        preference: one.preference && copyOfId(one.preference),
+      })),
     },
   };
 }

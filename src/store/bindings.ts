@@ -1,58 +1,104 @@
 import { type Queries, requireTransaction } from './database.ts';
-import type { BindingRow, BindingState, Purpose } from './schema.ts';
+import { noteChange } from './directory-files.ts';
+import type { BindingChange, BindingRow, BindingState, Purpose } from './schema.ts';
 
 /** Which certificate, for which address and purpose. */
 export type BindingKey = Pick<BindingRow, 'address' | 'purpose' | 'sha256'>;
 
+/** Why a binding changed, for its history: by whom in words, and the message (spool id) that brought it. */
+export interface Provenance {
+  readonly by: string;
+  readonly messageId?: string | null;
+}
+
 /**
  * Binds a certificate to an address as in use, pending or refused, and gives the SHA-256 of the one that it replaces,
  * or null. There is one in use per address and purpose: the earlier becomes superseded. Asking for pending leaves a
- * binding alone that is in use or was refused: a proposal takes nothing back. Fault: 'transaction-required'.
+ * binding alone that is in use, or that an owner refused or removed: a proposal takes nothing back. Each change is added
+ * to the history. Fault: 'transaction-required'.
  */
-export async function bind(tx: Queries, row: BindingRow): Promise<string | null> {
+export async function bind(tx: Queries, row: BindingRow, why?: Provenance): Promise<string | null> {
   requireTransaction(tx, 'bind');
   const { address, purpose, sha256, ...set } = row;
-  const replaced =
-    row.state === 'in-use'
-      ? await tx
-          .updateTable('bindings')
-          .set({ state: 'superseded' })
-          .where('address', '=', address)
-          .where('purpose', '=', purpose)
-          .where('state', '=', 'in-use')
-          .where('sha256', '!=', sha256)
-          .returning('sha256')
-          .executeTakeFirst()
-      : undefined;
-  const kept: BindingState[] = row.state === 'pending' ? ['in-use', 'refused', 'pending'] : [];
+  const found = (await bindingsOf(tx, address)).filter((one) => one.purpose === purpose);
+  const before = found.find((one) => one.sha256 === sha256);
+  const kept: readonly (BindingState | undefined)[] = ['in-use', 'refused', 'removed', 'pending'];
+  if (row.state === 'pending' && kept.includes(before?.state)) return null;
+  const used = found.find((one) => one.state === 'in-use' && one.sha256 !== sha256);
+  const replaced = row.state === 'in-use' ? used : undefined;
+  if (replaced)
+    await setBindingState(tx, replaced, 'superseded', { ...why, by: why?.by ?? row.source, at: row.since });
   await tx
     .insertInto('bindings')
     .values(row)
-    .onConflict((c) => {
-      const update = c.columns(['address', 'purpose', 'sha256']).doUpdateSet(set);
-      return kept.length > 0 ? update.where('bindings.state', 'not in', kept) : update;
-    })
+    .onConflict((c) => c.columns(['address', 'purpose', 'sha256']).doUpdateSet(set))
     .execute();
+  await noteChange(tx, address);
+  if (before?.state !== row.state || before.source !== row.source) await remember(tx, row, row.since, why);
   return replaced?.sha256 ?? null;
 }
 
 /**
  * Moves a binding to another state and tells whether there is one. To bring one in use call `bind`, which makes room
- * for it.
+ * for it. `why` adds it to the history.
  */
 export async function setBindingState(
   q: Queries,
   key: BindingKey,
   state: Exclude<BindingState, 'in-use'>,
+  why?: Provenance & { readonly at: number },
 ): Promise<boolean> {
-  const result = await q
+  const row = await q
     .updateTable('bindings')
     .set({ state })
     .where('address', '=', key.address)
     .where('purpose', '=', key.purpose)
     .where('sha256', '=', key.sha256)
+    .returningAll()
     .executeTakeFirst();
-  return result.numUpdatedRows > 0n;
+  if (row) await noteChange(q, row.address);
+  if (row && why) await remember(q, row, why.at, why);
+  return row !== undefined;
+}
+
+async function remember(q: Queries, row: BindingRow, at: number, why: Provenance | undefined): Promise<void> {
+  const { address, purpose, sha256, state, source } = row;
+  const change = { address, purpose, sha256, state, source, at };
+  await q
+    .insertInto('bindingHistory')
+    .values({ ...change, by: why?.by ?? source, messageId: why?.messageId ?? null })
+    .execute();
+}
+
+/** All that ever happened to the bindings of a certificate, oldest first. */
+export async function historyOf(q: Queries, sha256: string): Promise<BindingChange[]> {
+  return q.selectFrom('bindingHistory').selectAll().where('sha256', '=', sha256).orderBy('id').execute();
+}
+
+/** The certificates that an owner pinned to this address, as far as they are in use to sign (RULES 3). */
+export async function pinnedTo(q: Queries, address: string): Promise<{ sha256: string; address: string }[]> {
+  return q
+    .selectFrom('bindings as b')
+    .innerJoin('certificates as c', 'c.sha256', 'b.sha256')
+    .select(['b.sha256', 'b.address'])
+    .where('b.address', '=', address)
+    .where('b.source', '=', 'pinned')
+    .where('b.purpose', '=', 'sign')
+    .where('b.state', '=', 'in-use')
+    .where('c.state', '=', 'good')
+    .execute();
+}
+
+/** Bindings that wait since `before` or longer, oldest first, at most `limit`. */
+export async function waitingSince(q: Queries, d: { before: number; limit: number }): Promise<BindingRow[]> {
+  return q
+    .selectFrom('bindings')
+    .selectAll()
+    .where('state', '=', 'pending')
+    .where('since', '<=', d.before)
+    .orderBy('since')
+    .limit(d.limit)
+    .execute();
 }
 
 /** All bindings of an address, newest first. */

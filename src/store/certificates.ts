@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely';
 import { chunksOf } from './chunks.ts';
 import type { Queries } from './database.ts';
-import type { CertificatesTable, Purpose } from './schema.ts';
+import type { CertificateSource, CertificatesTable, Purpose } from './schema.ts';
 
 export interface CertificateRow
   extends Readonly<Omit<Selectable<CertificatesTable>, 'addresses' | 'maySign' | 'mayEncrypt'>> {
@@ -9,6 +9,12 @@ export interface CertificateRow
   readonly addresses: readonly string[];
   readonly maySign: boolean;
   readonly mayEncrypt: boolean;
+}
+
+/** A certificate as one address uses it. */
+export interface BoundCertificate extends CertificateRow {
+  /** Who brought it for this address: one that is pinned here is not trusted elsewhere. */
+  readonly boundBy: CertificateSource;
 }
 
 const certificateOf = (row: Selectable<CertificatesTable>): CertificateRow => ({
@@ -78,7 +84,7 @@ export async function certificatesAfter(
 }
 
 /** The certificate that the address uses for this purpose, or null. Its validity is for the caller to judge. */
-export async function inUse(q: Queries, address: string, purpose: Purpose): Promise<CertificateRow | null> {
+export async function inUse(q: Queries, address: string, purpose: Purpose): Promise<BoundCertificate | null> {
   return (await inUseMany(q, [address], purpose)).get(address) ?? null;
 }
 
@@ -87,22 +93,66 @@ export async function inUseMany(
   q: Queries,
   addresses: readonly string[],
   purpose: Purpose,
-): Promise<Map<string, CertificateRow>> {
-  const found = new Map<string, CertificateRow>();
+): Promise<Map<string, BoundCertificate>> {
+  const found = new Map<string, BoundCertificate>();
   for (const chunk of chunksOf(addresses)) {
-    const rows = await q
-      .selectFrom('bindings as b')
-      .innerJoin('certificates as c', 'c.sha256', 'b.sha256')
-      .selectAll('c')
-      .select('b.address as boundTo')
-      .where('b.address', 'in', chunk)
-      .where('b.purpose', '=', purpose)
-      .where('b.state', '=', 'in-use')
-      .where('c.state', '=', 'good')
-      .execute();
-    for (const { boundTo, ...row } of rows) found.set(boundTo, certificateOf(row));
+    const rows = await bound(q, chunk, purpose).where('b.state', '=', 'in-use').execute();
+    for (const { boundTo, ...row } of rows) found.set(boundTo, { ...row, ...certificateOf(row) });
   }
   return found;
+}
+
+/** Certificates that others took the place of, for one address and purpose: the newest first, at most `limit`. */
+export async function supersededFor(
+  q: Queries,
+  address: string,
+  purpose: Purpose,
+  limit: number,
+): Promise<BoundCertificate[]> {
+  const rows = await bound(q, [address], purpose)
+    .where('b.state', '=', 'superseded')
+    .orderBy('b.since', 'desc')
+    .orderBy('c.notAfter', 'desc')
+    .limit(limit)
+    .execute();
+  return rows.map(({ boundTo, ...row }) => ({ ...row, ...certificateOf(row) }));
+}
+
+/** Addresses and purposes whose certificate in use is over at `at` though another that they had still holds; at most `limit`. */
+export async function outlived(
+  q: Queries,
+  d: { readonly at: number; readonly limit: number },
+): Promise<{ address: string; purpose: Purpose }[]> {
+  return q
+    .selectFrom('bindings as b')
+    .innerJoin('certificates as c', 'c.sha256', 'b.sha256')
+    .innerJoin('bindings as o', (j) =>
+      j
+        .onRef('o.address', '=', 'b.address')
+        .onRef('o.purpose', '=', 'b.purpose')
+        .on('o.state', '=', 'superseded'),
+    )
+    .innerJoin('certificates as n', 'n.sha256', 'o.sha256')
+    .select(['b.address', 'b.purpose'])
+    .where('c.notAfter', '<', d.at)
+    .where('b.state', '=', 'in-use')
+    .where('n.notAfter', '>=', d.at)
+    .where('n.notBefore', '<=', d.at)
+    .where('n.state', '=', 'good')
+    .distinct()
+    .limit(d.limit)
+    .execute();
+}
+
+function bound(q: Queries, addresses: readonly string[], purpose: Purpose) {
+  return q
+    .selectFrom('bindings as b')
+    .innerJoin('certificates as c', 'c.sha256', 'b.sha256')
+    .selectAll('c')
+    .select(['b.address as boundTo', 'b.source as boundBy'])
+    .where('b.address', 'in', addresses)
+    .where('b.purpose', '=', purpose)
+    .where('c.state', '=', 'good');
 }
 
 /** How a SignerInfo names its certificate (RFC 5652 5.3): issuer and serial number, or subject key identifier. */
@@ -177,13 +227,4 @@ export async function capabilitiesOfMany(
     for (const { spkiSha256, der, signingTime } of rows) found.set(spkiSha256, { der, signingTime });
   }
   return found;
-}
-
-/** Notes that a certificate now has another source: an owner pinned one that was harvested before. */
-export async function setCertificateSource(
-  q: Queries,
-  sha256: string,
-  source: CertificateRow['source'],
-): Promise<void> {
-  await q.updateTable('certificates').set({ source }).where('sha256', '=', sha256).execute();
 }

@@ -1,6 +1,10 @@
-import { readdir, stat } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ensureFolder, removeIfPresent, syncFolder, writeDurably } from '../base/files.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { ensureFolder, readIfPresent, removeIfPresent, replaceFile } from '../base/files.ts';
+import { chunksOf } from './chunks.ts';
+import type { FileStamp } from './directory-files.ts';
 import { storeFault } from './faults.ts';
 import { escapeName, escapeOldName, unescapeName } from './file-name.ts';
 
@@ -9,17 +13,12 @@ import { escapeName, escapeOldName, unescapeName } from './file-name.ts';
 
 export type CertificateUse = 'both' | 'sign' | 'enc';
 
-export interface DirectoryEntry {
-  /** The name of the file in the directory. */
-  readonly file: string;
+export interface DirectoryEntry extends FileStamp {
   /** The address by Sympa's naming since 6.2.63b.1 where the name can be that, else by the older one. */
   readonly address: string;
   /** Another address that the name may mean by the older naming; the certificate tells. Null mostly. */
   readonly otherAddress: string | null;
   readonly use: CertificateUse;
-  /** Milliseconds since the epoch. */
-  readonly mtime: number;
-  readonly size: number;
 }
 
 /** Octets of a file name that every file system takes, and room for the suffix. */
@@ -27,41 +26,70 @@ const nameOctets = 250;
 
 const suffixes: Readonly<Record<CertificateUse, string>> = { both: '', sign: '@sign', enc: '@enc' };
 
+/** A certificate as it stands in the directory. */
+export interface MirrorFile {
+  readonly use: CertificateUse;
+  readonly pem: string;
+  /**
+   * Since when the address uses it, ms: the file gets that time, so that one which is behind the database is known
+   * from one that a person wrote.
+   */
+  readonly since: number;
+}
+
 /**
- * Puts the certificate that an address uses into the directory, durably, in place of the one before. As in Sympa,
- * one for both uses removes the files of the single uses, one for a single use removes the file for both; files of
- * the same address under the older naming go as well. Fault: 'certificate-name'.
+ * Makes the files of an address what is given: writes those that differ, removes its other uses and files under the
+ * older naming. Durable after `syncFolder`, so that many can share it. Gives what the files look like now. Fault:
+ * 'certificate-name'.
  */
-export async function writeCertificate(
+export async function writeCertificates(
   folder: string,
   address: string,
-  use: CertificateUse,
-  pem: string,
-): Promise<void> {
+  files: readonly MirrorFile[],
+): Promise<FileStamp[]> {
   const name = escapeName(address);
   if (!address.includes('@') || name.startsWith('.') || name.length > nameOctets) {
     throw storeFault('certificate-name', { address });
   }
-  await ensureFolder(folder);
-  await writeDurably(join(folder, name + suffixes[use]), pem, 0o644);
-  const replaced: CertificateUse[] = use === 'both' ? ['sign', 'enc'] : ['both'];
-  for (const other of replaced) await removeIfPresent(join(folder, name + suffixes[other]));
-  const old = escapeOldName(address);
-  // What reads as a name of the new generation may be somebody else's: `a_21@…` is `a!@…`.
-  if (old !== name && unescapeName(old)?.address === address) {
-    for (const other of [use, ...replaced]) await removeIfPresent(join(folder, old + suffixes[other]));
+  if (files.length > 0) await ensureFolder(folder);
+  const stamps: FileStamp[] = [];
+  for (const { use, pem, since } of files) {
+    const file = name + suffixes[use];
+    const path = join(folder, file);
+    const found = await readIfPresent(path);
+    const time = found && statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+    const isRight = found?.toString('latin1') === pem && Math.abs((time ?? 0) - since) < 1;
+    if (!isRight) await replaceFile(path, pem, { mode: 0o644, at: since });
+    const info = statSync(path, { throwIfNoEntry: false });
+    if (info) stamps.push(stampOf(file, info));
   }
-  await syncFolder(folder);
+  const kept = files.map(({ use }) => use);
+  for (const path of filesOf(folder, address, kept)) await removeIfPresent(path);
+  return stamps;
 }
 
-/** Removes the files of an address, all uses, both namings. */
-export async function removeCertificates(folder: string, address: string): Promise<void> {
+const stampOf = (file: string, info: { readonly mtimeMs: number; readonly size: number }): FileStamp => ({
+  file,
+  mtime: Math.floor(info.mtimeMs),
+  size: info.size,
+});
+
+/** Where an address may have files by either naming, but those for the uses that are kept, under the new one. */
+function filesOf(folder: string, address: string, kept: readonly CertificateUse[]): string[] {
+  const name = escapeName(address);
   const old = escapeOldName(address);
-  const names = unescapeName(old)?.address === address ? [escapeName(address), old] : [escapeName(address)];
-  for (const name of names) {
-    for (const suffix of Object.values(suffixes)) await removeIfPresent(join(folder, name + suffix));
-  }
-  await syncFolder(folder);
+  // What reads as a name of the new generation may be somebody else's: `a_21@…` is `a!@…`.
+  const hasOld = old !== name && unescapeName(old)?.address === address;
+  const uses = Object.entries(suffixes) as [CertificateUse, string][];
+  return uses.flatMap(([use, suffix]) => [
+    ...(kept.includes(use) ? [] : [join(folder, name + suffix)]),
+    ...(hasOld ? [join(folder, old + suffix)] : []),
+  ]);
+}
+
+/** The name of an address's file for one use, as `writeCertificates` writes it. */
+export function certificateFileName(address: string, use: CertificateUse): string {
+  return escapeName(address) + suffixes[use];
 }
 
 /**
@@ -77,17 +105,32 @@ export async function scanDirectory(
     throw error;
   });
   const entries: DirectoryEntry[] = [];
-  for (const file of names.sort()) {
-    if (file.startsWith('.') || file.endsWith('.soon_expired')) continue;
-    const { name, use } = splitUse(file);
-    const read = unescapeName(name);
-    // A file that goes while we look is not in the directory.
-    const info = await stat(join(folder, file)).catch(() => null);
-    if (!info?.isFile()) continue;
-    if (read === null) unread(file);
-    else entries.push({ file, ...read, use, mtime: Math.floor(info.mtimeMs), size: info.size });
+  for (const files of chunksOf(names.sort())) {
+    for (const file of files) {
+      // Not awaited one by one: that takes ten times as long, and there may be 100,000.
+      const info = statSync(join(folder, file), { throwIfNoEntry: false });
+      if (!info?.isFile() || isPassedOver(file)) continue;
+      const read = readCertificateName(file);
+      if (read === null) unread(file);
+      else entries.push({ ...stampOf(file, info), ...read });
+    }
+    await nextTurn();
   }
   return entries;
+}
+
+/** Hidden files and Sympa's empty markers. */
+export function isPassedOver(file: string): boolean {
+  return file.startsWith('.') || file.endsWith('.soon_expired');
+}
+
+/** What a file's name says by Sympa's naming: whose certificate, and for which use. Null if it is no address. */
+export function readCertificateName(
+  file: string,
+): Pick<DirectoryEntry, 'address' | 'otherAddress' | 'use'> | null {
+  const { name, use } = splitUse(file);
+  const read = unescapeName(name);
+  return read && { ...read, use };
 }
 
 /** `alice@example.org@sign` is a use of alice@example.org; `alice@sign` is an address. */

@@ -93,7 +93,26 @@ const steps: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX bindings_by_state ON bindings (address, purpose, state);
   CREATE INDEX bindings_by_certificate ON bindings (sha256);
+  CREATE INDEX bindings_waiting ON bindings (since) WHERE state = 'pending';
+  CREATE INDEX bindings_pinned ON bindings (address) WHERE source = 'pinned';
   CREATE UNIQUE INDEX bindings_one_in_use ON bindings (address, purpose) WHERE state = 'in-use';
+  CREATE TABLE binding_history (
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, address TEXT NOT NULL, purpose TEXT NOT NULL, sha256 TEXT NOT NULL,
+    state TEXT NOT NULL, source TEXT NOT NULL, by TEXT NOT NULL, message_id TEXT
+  ) STRICT;
+  CREATE INDEX binding_history_by_certificate ON binding_history (sha256, address);
+  -- What of the certificate directory was looked at, so that a start need not read all of it again.
+  CREATE TABLE directory_files (
+    file TEXT PRIMARY KEY NOT NULL, mtime INTEGER NOT NULL, size INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  -- Addresses whose files are behind their bindings: written with the binding, gone when the files are durable.
+  CREATE TABLE directory_changes (address TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE tokens (
+    token_sha256 TEXT NOT NULL, new_sha256 TEXT NOT NULL, old_sha256 TEXT NOT NULL, address TEXT NOT NULL,
+    list_id INTEGER NOT NULL REFERENCES lists ON DELETE CASCADE, signer_spki TEXT NOT NULL,
+    created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, used_at INTEGER, PRIMARY KEY (token_sha256, new_sha256)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX tokens_by_change ON tokens (address, new_sha256);
   CREATE TABLE capabilities (
     spki_sha256 TEXT PRIMARY KEY NOT NULL, signing_time INTEGER NOT NULL, der BLOB NOT NULL
   ) STRICT, WITHOUT ROWID;

@@ -33,7 +33,8 @@ export type OpenDeliveryState = 'pending' | 'deferred' | 'in-flight' | 'held';
 export type FinalDeliveryState = 'delivered' | 'failed' | 'expired' | 'dropped' | 'cancelled';
 export type DeliveryState = OpenDeliveryState | FinalDeliveryState;
 export type CertificateSource = 'harvested' | 'imported' | 'by hand' | 'pinned';
-export type BindingState = 'in-use' | 'pending' | 'superseded' | 'refused';
+/** `superseded`: another took its place, and it may take that again; `removed`: an owner wants it used no more. */
+export type BindingState = 'in-use' | 'pending' | 'superseded' | 'removed' | 'refused';
 /** What an address uses a certificate for: to sign (we verify with it) or to read (we encrypt to it). */
 export type Purpose = 'sign' | 'enc';
 
@@ -95,6 +96,10 @@ export interface Schema {
   ledger: LedgerTable;
   certificates: CertificatesTable;
   bindings: BindingsTable;
+  bindingHistory: BindingHistoryTable;
+  tokens: TokensTable;
+  directoryChanges: { address: string; version: number };
+  directoryFiles: { file: string; mtime: number; size: number };
   capabilities: { spkiSha256: string; signingTime: number; der: Buffer };
   revocation: RevocationTable;
   signatures: {
@@ -231,6 +236,38 @@ export interface BindingsTable {
   signingTime: number | null;
 }
 
+/** Every change of a binding, kept as long as the binding is: the ledger forgets. */
+export interface BindingHistoryTable {
+  id: Generated<number>;
+  at: number;
+  address: string;
+  purpose: Purpose;
+  sha256: string;
+  state: BindingState;
+  source: CertificateSource;
+  /** By whom, in words. */
+  by: string;
+  /** Spool id of the message that brought it. */
+  messageId: string | null;
+}
+
+/** A secret that was mailed to somebody, encrypted: who knows it can read with the old key (RULES 15). */
+export interface TokensTable {
+  /** SHA-256 of the token, hexadecimal; the token itself is not kept. */
+  tokenSha256: string;
+  /** The certificate that waits. */
+  newSha256: string;
+  /** The certificate that the token was encrypted to. */
+  oldSha256: string;
+  address: string;
+  listId: number;
+  /** The key that signed the mail which brought the change: the answer must be signed by it. */
+  signerSpki: string;
+  createdAt: number;
+  expiresAt: number;
+  usedAt: number | null;
+}
+
 export interface RevocationTable {
   /** What it speaks of: of all that says the same, only the newest is kept. */
   key: string;
@@ -250,5 +287,7 @@ export interface RevocationTable {
 export type DeliveryRow = Readonly<Selectable<DeliveriesTable>>;
 /** One binding of a certificate to an address as stored. */
 export type BindingRow = Readonly<Selectable<BindingsTable>>;
+/** One change of a binding as stored. */
+export type BindingChange = Readonly<Selectable<BindingHistoryTable>>;
 /** One CRL or OCSP answer as stored. */
 export type RevocationRow = Readonly<Selectable<RevocationTable>>;

@@ -103,7 +103,9 @@ describe('cert import', () => {
     expect(await root.json('cert', 'list')).toHaveLength(2);
     const broken = await root.run('cert', 'import', root.file('rubbish', 'rubbish'));
     expect(broken).toMatchObject({ code: 1, stdout: '' });
-    expect(broken.stderr).toMatch(/rubbish: it holds no certificate in PEM or DER\n$/);
+    expect(broken.stderr).toMatch(
+      /rubbish: it holds no certificate in PEM or DER, PKCS #7, vCard or LDIF\n$/,
+    );
   });
 
   it('binds to one address, or pins', async () => {

@@ -3,9 +3,10 @@ import { authorize, type Decision, type PostFacts } from '../../src/flow/authori
 import type { ListContext } from '../../src/flow/list-context.ts';
 import type { Reason } from '../../src/pki/reasons.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';
+import type { AuthorSignature } from '../../src/smime/author-signature.ts';
 import type { ProtectedHeader } from '../../src/smime/header-protection.ts';
 import type { Layer } from '../../src/smime/layers.ts';
-import type { AuthorSignature, OpenReport } from '../../src/smime/open.ts';
+import type { OpenReport } from '../../src/smime/open.ts';
 import { day, hour, listWith, report, t0 } from './parts.ts';
 
 // The verdicts as a post may come with them, against the policy; RULES 1 to 5.
@@ -19,6 +20,7 @@ const signature = (signingTime: number | null): AuthorSignature => ({
   bag: [],
   signatureSha256: 'ab',
   allSha256: ['ab'],
+  others: [],
   signingTime,
   capabilities: null,
   preference: null,

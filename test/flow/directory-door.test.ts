@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openDirectoryDoor } from '../../src/flow/directory-door.ts';
@@ -164,12 +164,15 @@ describe('a file in the certificate directory', () => {
     ]);
   });
 
-  it('taken away changes nothing', async () => {
+  it('taken away comes back: it is no way to remove a certificate', async () => {
     const { site, door, folder, put } = await setUp();
     put('alice@example.org', alice.certPem);
     await door.look(true);
+    utimesSync(join(folder, 'alice@example.org'), 1000, 1000);
+    await door.look(true);
     rmSync(join(folder, 'alice@example.org'));
     await door.look(true);
+    expect(readFileSync(join(folder, 'alice@example.org'), 'utf8')).toBe(alice.certPem);
     expect(await used(site, 'alice@example.org')).toEqual([idOf(alice), idOf(alice)]);
   });
 
@@ -184,6 +187,26 @@ describe('a file in the certificate directory', () => {
     expect(await used(site, 'bob@example.org')).toEqual([null, null]);
     await door.look(true);
     expect(await used(site, 'bob@example.org')).toEqual([idOf(alice), idOf(alice)]);
+  });
+
+  it('is not looked for at a start either, where the folder is as it was', async () => {
+    const { site, door, folder, parts, put } = await setUp();
+    put('alice@example.org', alice.certPem);
+    await door.look(true);
+    site.clock.pass(day);
+    utimesSync(folder, 1000, 1000);
+    for (let n = 0; n < 2; n++) await door.look(true);
+    put('bob@example.org', alice.certPem);
+    utimesSync(folder, 1000, 1000);
+    const next = openDirectoryDoor(parts);
+    await next.look();
+    expect(await used(site, 'bob@example.org')).toEqual([null, null]);
+    // Nor is a file read that is as it was.
+    put('alice@example.org', 'x'.repeat(alice.certPem.length));
+    utimesSync(join(folder, 'alice@example.org'), t0 / 1000, t0 / 1000);
+    await next.look(true);
+    expect(await used(site, 'bob@example.org')).toEqual([idOf(alice), idOf(alice)]);
+    expect(next.problemOf('alice@example.org')).toBeNull();
   });
 
   it('no folder is no error', async () => {
@@ -231,6 +254,8 @@ describe('the mirror', () => {
     await openDirectoryDoor(parts).look(true);
     expect(await used(site, 'alice@example.org')).toEqual([idOf(again), idOf(again)]);
     // Written after the change it is somebody's wish.
+    expect(readFileSync(join(folder, 'alice@example.org'), 'utf8')).toBe(again.certPem);
+    writeFileSync(join(folder, 'alice@example.org'), alice.certPem);
     utimesSync(join(folder, 'alice@example.org'), new Date(), new Date(Date.now() + day));
     await openDirectoryDoor(parts).look(true);
     expect(await used(site, 'alice@example.org')).toEqual([idOf(alice), idOf(alice)]);

@@ -6,7 +6,7 @@ import { fileCertificates } from '../../src/flow/harvest.ts';
 import type { ListContext } from '../../src/flow/list-context.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { revocationOff } from '../../src/pki/revocation.ts';
-import type { AuthorSignature } from '../../src/smime/open.ts';
+import type { AuthorSignature } from '../../src/smime/author-signature.ts';
 import { bindingsOf, setBindingState } from '../../src/store/bindings.ts';
 import { capabilitiesOf, inUse } from '../../src/store/certificates.ts';
 import { claim, deliveriesOf } from '../../src/store/deliveries.ts';
@@ -44,6 +44,7 @@ async function harvest(
     bag: [who.certDer, middle.certDer],
     signatureSha256: 'ab',
     allSha256: ['ab'],
+    others: [],
     signingTime: at,
     capabilities: d.capabilities ?? null,
     preference: null,

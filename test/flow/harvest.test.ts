@@ -1,9 +1,14 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { fileCertificates, type HarvestFacts, type InUse } from '../../src/flow/harvest.ts';
+import {
+  fileCertificates,
+  type HarvestFacts,
+  type InUse,
+  signatureWithNews,
+} from '../../src/flow/harvest.ts';
 import { type Certificate, parseCertificate } from '../../src/pki/certificate.ts';
 import { revocationOff } from '../../src/pki/revocation.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';
-import type { AuthorSignature } from '../../src/smime/open.ts';
+import type { AuthorSignature } from '../../src/smime/author-signature.ts';
 import { type Identity, makeCa, type TestCa } from '../kit/pki.ts';
 import { hour, listWith } from './parts.ts';
 
@@ -15,6 +20,7 @@ const address = 'alice@example.org';
 interface Names {
   readonly both: Identity;
   readonly renewed: Identity;
+  readonly sooner: Identity;
   readonly changed: Identity;
   readonly sign: Identity;
   readonly enc: Identity;
@@ -33,6 +39,7 @@ beforeAll(async () => {
   alice = {
     both,
     renewed: await ca.issue({ ...who, keyFrom: both }),
+    sooner: await ca.issue({ ...who, keyFrom: both, notAfter: new Date(now + 24 * hour) }),
     changed: await ca.issue(who),
     sign,
     enc: await ca.issue({ ...who, usage: 'keyEncipherment' }),
@@ -44,8 +51,8 @@ beforeAll(async () => {
 
 const certificate = (name: keyof Names): Certificate => parseCertificate(alice[name].certDer);
 const used = (name: keyof Names, signingTime = now - hour): InUse => {
-  const { sha256, spkiSha256 } = certificate(name);
-  return { sha256, spkiSha256, signingTime };
+  const { sha256, spkiSha256, notAfter } = certificate(name);
+  return { sha256, spkiSha256, notAfter, signingTime };
 };
 
 interface Case {
@@ -56,6 +63,8 @@ interface Case {
   readonly inUse?: { sign?: InUse; enc?: InUse };
   /** Known before, whether in use or not. */
   readonly known?: boolean;
+  readonly waiting?: readonly string[];
+  readonly others?: readonly (keyof Names)[];
   readonly policy?: Partial<ListPolicy>;
 }
 
@@ -74,6 +83,13 @@ function file(c: Case): string {
     bag: [signer, ...bag].map((name) => alice[name].certDer),
     signatureSha256: 'ab',
     allSha256: ['ab'],
+    others: (c.others ?? []).map((name) => ({
+      certificate: alice[name].certDer,
+      signingTime: at,
+      capabilities: null,
+      preference: null,
+      trusted: true,
+    })),
     signingTime: at,
     capabilities: null,
     preference: preference(),
@@ -83,6 +99,7 @@ function file(c: Case): string {
     address,
     signature,
     inUse: { sign, enc },
+    waiting: { sign: c.waiting ?? [], enc: c.waiting ?? [] },
     known: { sign: c.known ?? sign !== null, enc: c.known ?? enc !== null },
     anchors: { certificates: [parseCertificate(ca.certDer)] },
     intermediates: [],
@@ -91,7 +108,8 @@ function file(c: Case): string {
   };
   const nameOf = (one: Certificate) =>
     (Object.keys(alice) as (keyof Names)[]).find((name) => certificate(name).sha256 === one.sha256);
-  return fileCertificates(listWith(c.policy), facts)
+  const spoken = { ...facts, signature: signatureWithNews(signature, facts.inUse) };
+  return fileCertificates(listWith(c.policy), spoken)
     .map((filing) => `${filing.purpose} ${nameOf(filing.certificate)} ${filing.action} ${filing.reason}`)
     .join(', ');
 }
@@ -164,6 +182,41 @@ describe('fileCertificates', () => {
     ['an hour ahead', () => ({ at: now + hour }), 'sign both use first, enc both use first'],
     ['from the future', () => ({ at: now + hour + 1 }), 'sign both skip future, enc both skip future'],
 
+    [
+      'another key, and a signature by the old one beside it',
+      () => ({ signer: 'changed', others: ['both'], inUse: bothUsed() }),
+      'sign changed use signed-by-old, enc changed use signed-by-old',
+    ],
+    [
+      'the old key first, a new one beside it',
+      () => ({ signer: 'both', others: ['changed'], inUse: bothUsed() }),
+      'sign changed use signed-by-old, enc changed use signed-by-old',
+    ],
+    [
+      "another key, and somebody else's signature beside it",
+      () => ({ signer: 'changed', others: ['encNamesake'], inUse: bothUsed() }),
+      'sign changed pending changed-key, enc changed pending changed-key',
+    ],
+    [
+      'the same key, but it ends sooner than what is known',
+      () => ({ signer: 'sooner', inUse: bothUsed() }),
+      'sign sooner skip older, enc sooner skip older',
+    ],
+    [
+      'another key, and many wait already',
+      () => ({ signer: 'changed', inUse: bothUsed(), waiting: ['1', '2', '3', '4', '5'] }),
+      'sign changed skip too-many, enc changed skip too-many',
+    ],
+    [
+      'another key that waits already, among many',
+      () => ({
+        signer: 'changed',
+        inUse: bothUsed(),
+        waiting: ['1', '2', '3', '4', certificate('changed').sha256],
+      }),
+      'sign changed pending changed-key, enc changed pending changed-key',
+    ],
+
     // Keys apart.
     ['signing only', () => ({ signer: 'sign' }), 'sign sign use first'],
     [
@@ -212,9 +265,9 @@ describe('fileCertificates', () => {
       'sign both use first, enc enc use first',
     ],
     [
-      'a changed preference',
+      'a changed preference, which the old key signed',
       () => ({ signer: 'both', bag: ['enc'], preference: 'enc', inUse: bothUsed() }),
-      'sign both skip already-known, enc enc pending changed-key',
+      'sign both skip already-known, enc enc use signed-by-old',
     ],
 
     // What anybody could have put there.

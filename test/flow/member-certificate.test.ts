@@ -6,7 +6,7 @@ import { parseCertificate } from '../../src/pki/certificate.ts';
 import { validatePath } from '../../src/pki/path.ts';
 import { noEvidence, type RevocationPolicy, revocationOff } from '../../src/pki/revocation.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';
-import { bind } from '../../src/store/bindings.ts';
+import { bind, setBindingState } from '../../src/store/bindings.ts';
 import { saveCapabilities, upsertCertificate } from '../../src/store/certificates.ts';
 import type { CertificateSource, JsonObject } from '../../src/store/schema.ts';
 import { type CertificateOptions, type Identity, makeCa, makeSelfSigned, type TestCa } from '../kit/pki.ts';
@@ -25,7 +25,9 @@ async function setUp(settings: Partial<ListPolicy> = {}, revocation: RevocationP
   const { database } = await makeSite();
   const anchors = { certificates: [parseCertificate(ca.certDer)] };
   const list = listWith(settings);
+  const instead: string[] = [];
   const find = findRecipientsWith({
+    useInstead: async (_, row, why) => void instead.push(`${row.subject}: ${why}`),
     q: database.q,
     clock: { now: () => now },
     pathOf: async (_, certificate) =>
@@ -40,6 +42,13 @@ async function setUp(settings: Partial<ListPolicy> = {}, revocation: RevocationP
     fileProblemOf: (address) => (address.startsWith('rubbish') ? 'the file is rubbish' : null),
   });
   return {
+    instead,
+    setState: (who: Identity, state: 'removed') =>
+      setBindingState(
+        database.q,
+        { address: who.address, purpose: 'enc', sha256: parseCertificate(who.certDer).sha256 },
+        state,
+      ),
     give: async (who: Identity, d: { source?: CertificateSource; capabilities?: Buffer } = {}) => {
       const certificate = parseCertificate(who.certDer);
       const { source = 'harvested', capabilities } = d;
@@ -103,6 +112,30 @@ describe('a member has', () => {
     const { give, ask } = await setUp();
     await give(await ca.issue({ name: 'Bob', address: 'bob@example.org', ...options }));
     expect((await ask('bob@example.org')).split(':')[0]).toBe(expected);
+  });
+
+  it('one that cannot be used beside one that can: that one is used at once, unless it was removed', async () => {
+    const { give, ask, instead, setState } = await setUp();
+    const bob = { name: 'Bob', address: 'bob@example.org' };
+    const good = await ca.issue({ ...bob, key: 'p256' });
+    await give(await ca.issue({ ...bob, notBefore: new Date(now - 9 * day), notAfter: new Date(now - day) }));
+    await give(good);
+    await give(await ca.issue({ ...bob, notBefore: new Date(now - 5 * day), notAfter: new Date(now - day) }));
+    expect(await ask('bob@example.org')).toBe('aes-256-cbc ecdh');
+    expect(instead).toEqual([
+      `CN=Bob: the certificate of CN=Bob had expired (${new Date(now - day).toISOString().slice(0, 10)})`,
+    ]);
+    await setState(good, 'removed');
+    expect(await ask('bob@example.org')).toMatch(/^expired/);
+  });
+
+  it('one that is pinned for somebody else: that says nothing for him', async () => {
+    const { give, ask } = await setUp();
+    const self = await makeSelfSigned({ name: 'Self', address: 'bob@example.org' });
+    await give({ ...self, address: 'carol@example.org' }, { source: 'pinned' });
+    await give(self);
+    expect(await ask('carol@example.org')).toBe('aes-256-cbc rsa');
+    expect(await ask('bob@example.org')).toMatch(/^not-trusted/);
   });
 
   it('one that no authority vouches for, unless it is pinned', async () => {

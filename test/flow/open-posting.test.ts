@@ -131,6 +131,7 @@ describe('a signer', () => {
       address: who.address,
       signature,
       inUse: { sign: null, enc: null },
+      waiting: { sign: [], enc: [] },
       known: { sign: false, enc: false },
       anchors: authorities.anchors,
       intermediates: await intermediates(parseCertificate(who.certDer)),

@@ -1,9 +1,9 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { canonicalAddress } from '../../src/mime/address.ts';
-import { removeCertificates, scanDirectory, writeCertificate } from '../../src/store/directory.ts';
+import { type CertificateUse, scanDirectory, writeCertificates } from '../../src/store/directory.ts';
 import { escapeName, escapeOldName, unescapeName } from '../../src/store/file-name.ts';
 import { tempFolder } from '../kit/tmp.ts';
 
@@ -70,18 +70,36 @@ describe('names of both generations (reference/sympa.md 1.3)', () => {
   });
 });
 
-describe('writeCertificate', () => {
-  it('replaces the single uses by one for both, and the other way', async () => {
+const since = Date.UTC(2026, 0, 5);
+const write = (folder: string, address: string, files: Partial<Record<CertificateUse, string>>) =>
+  writeCertificates(
+    folder,
+    address,
+    Object.entries(files).map(([use, pem]) => ({ use: use as CertificateUse, pem, since })),
+  );
+
+describe('writeCertificates', () => {
+  it('makes the files what is given, and gives them the time of their binding', async () => {
     const folder = join(tempFolder(), 'certificates');
-    await writeCertificate(folder, alice, 'sign', 'S');
-    await writeCertificate(folder, alice, 'enc', 'E');
+    await write(folder, alice, { sign: 'S', enc: 'E' });
     expect(readdirSync(folder).sort()).toEqual([`${alice}@enc`, `${alice}@sign`]);
-    await writeCertificate(folder, alice, 'both', 'B');
+    expect(statSync(join(folder, `${alice}@enc`)).mtimeMs).toBe(since);
+    await write(folder, alice, { both: 'B' });
     expect(readdirSync(folder)).toEqual([alice]);
-    await writeCertificate(folder, alice, 'both', 'B2');
+    await write(folder, alice, { both: 'B2' });
     expect(readFileSync(join(folder, alice), 'utf8')).toBe('B2');
-    await writeCertificate(folder, alice, 'enc', 'E2');
+    await write(folder, alice, { enc: 'E2' });
     expect(readdirSync(folder)).toEqual([`${alice}@enc`]);
+    await write(folder, alice, {});
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('writes nothing that is there already', async () => {
+    const folder = tempFolder();
+    await write(folder, alice, { both: 'B' });
+    const { ino } = statSync(join(folder, alice));
+    await write(folder, alice, { both: 'B' });
+    expect(statSync(join(folder, alice)).ino).toBe(ino);
   });
 
   it('takes over from files of the older naming, but not from another person', async () => {
@@ -93,10 +111,10 @@ describe('writeCertificate', () => {
       'anna_21@example.org',
     ])
       writeFileSync(join(folder, name), 'old');
-    await writeCertificate(folder, 'al+l@example.org', 'both', 'new');
-    await writeCertificate(folder, 'first_last@example.org', 'both', 'new');
+    await write(folder, 'al+l@example.org', { both: 'new' });
+    await write(folder, 'first_last@example.org', { both: 'new' });
     // `anna_21@…` is the name of `anna!@…` now
-    await writeCertificate(folder, 'anna_21@example.org', 'both', 'new');
+    await write(folder, 'anna_21@example.org', { both: 'new' });
     expect(readdirSync(folder).sort()).toEqual([
       'al+l@example.org',
       'anna_21@example.org',
@@ -104,7 +122,7 @@ describe('writeCertificate', () => {
       'first_5flast@example.org',
     ]);
     expect(readFileSync(join(folder, 'anna_21@example.org'), 'utf8')).toBe('old');
-    await removeCertificates(folder, 'al+l@example.org');
+    await write(folder, 'al+l@example.org', {});
     expect(readdirSync(folder)).toHaveLength(3);
   });
 
@@ -112,9 +130,7 @@ describe('writeCertificate', () => {
     'refuses %s',
     async (address) => {
       const folder = tempFolder();
-      await expect(writeCertificate(folder, address, 'both', 'x')).rejects.toMatchObject({
-        code: 'certificate-name',
-      });
+      await expect(write(folder, address, { both: 'x' })).rejects.toMatchObject({ code: 'certificate-name' });
       expect(readdirSync(folder)).toEqual([]);
     },
   );

@@ -1,0 +1,129 @@
+import { isFault } from '../base/errors.ts';
+import { parseContentInfo } from '../cms/content-info.ts';
+import { type CmsLimits, cmsLimits } from '../cms/limits.ts';
+import { parseSignedData } from '../cms/signed-data.ts';
+import { bytesOf, readBer } from '../pki/ber.ts';
+import { type Certificate, parseCertificate } from '../pki/certificate.ts';
+import {
+  isLdif,
+  isVcard,
+  ldifCertificates,
+  type TextValue,
+  vcardKeys,
+  wholeBase64,
+} from '../pki/certificate-text.ts';
+import { pemBlocks } from '../pki/pem.ts';
+
+/** Why a block of a file gives no certificate. */
+export type BlockReason = 'unreadable' | 'private-key' | 'not-here' | 'no-certificate' | 'too-large';
+
+export interface BlockProblem {
+  /** `block 3`, or '' for the whole file. */
+  readonly where: string;
+  readonly reason: BlockReason;
+  readonly why: string;
+}
+
+export interface FoundCertificates {
+  readonly certificates: readonly { readonly certificate: Certificate; readonly where: string }[];
+  readonly problems: readonly BlockProblem[];
+}
+
+/** Octets of one file that are read, and blocks in it: 20,000 certificates with room. */
+export const mostFileOctets = 64 * 1024 ** 2;
+const mostBlocks = 50_000;
+/** A bundle of a site's certificates is larger than any message's. */
+const limits: CmsLimits = {
+  ...cmsLimits,
+  ber: { ...cmsLimits.ber, elements: 1_000_000 },
+  certificates: 5_000,
+};
+
+/**
+ * The certificates in a file: PEM, DER, PKCS #7 (PEM, DER, or base64 alone; RFC 8551 3.8), vCard or LDIF. Each block is
+ * read on its own: one that is broken is told in `problems`. Never throws for what is in the file.
+ */
+export function certificatesInFile(bytes: Buffer): FoundCertificates {
+  const problem = (reason: BlockReason, why: string) => ({
+    certificates: [],
+    problems: [{ where: '', reason, why }],
+  });
+  if (bytes.length > mostFileOctets)
+    return problem('too-large', `it has more than ${mostFileOctets / 1024 ** 2} MB`);
+  const blocks = blocksIn(bytes);
+  if (blocks.length === 0)
+    return problem('no-certificate', 'it holds no certificate in PEM or DER, PKCS #7, vCard or LDIF');
+  if (blocks.length > mostBlocks) return problem('too-large', `it has more than ${mostBlocks} blocks`);
+  const certificates: { certificate: Certificate; where: string }[] = [];
+  const problems: BlockProblem[] = [];
+  blocks.forEach((block, index) => {
+    const where = `block ${index + 1}`;
+    const read = readBlock(block);
+    if ('problem' in read) problems.push({ where, ...read.problem });
+    else for (const certificate of read.certificates) certificates.push({ certificate, where });
+    if ('bad' in read && read.bad > 0)
+      problems.push({ where, reason: 'unreadable', why: `${read.bad} of its certificates cannot be read` });
+  });
+  return { certificates, problems };
+}
+
+const certificateLabels = ['CERTIFICATE', 'X509 CERTIFICATE', 'TRUSTED CERTIFICATE'];
+const pkcs7Labels = ['PKCS7', 'CMS', 'PKCS #7 SIGNED DATA'];
+
+function blocksIn(file: Buffer): TextValue[] {
+  const isMarked = file.subarray(0, 3).equals(Buffer.from([0xef, 0xbb, 0xbf]));
+  const bytes = isMarked ? file.subarray(3) : file;
+  if (bytes[0] === 0x30) return [{ der: bytes }];
+  const text = bytes.toString('latin1');
+  if (isVcard(text)) return vcardKeys(text);
+  const armoured = pemBlocks(bytes).filter(({ label }) =>
+    [...certificateLabels, ...pkcs7Labels].includes(label),
+  );
+  if (armoured.length > 0) return armoured.map(({ label, der }) => ({ der: trimmed(label, der) }));
+  if (isLdif(text)) return ldifCertificates(text);
+  const packed = wholeBase64(text);
+  return packed ? [{ der: packed }] : [];
+}
+
+/** OpenSSL's TRUSTED CERTIFICATE has settings of its own after the certificate. */
+function trimmed(label: string, der: Buffer): Buffer {
+  if (!label.startsWith('TRUSTED')) return der;
+  try {
+    return bytesOf(readBer(der));
+  } catch {
+    return der;
+  }
+}
+
+function readBlock(
+  block: TextValue,
+):
+  | { readonly certificates: readonly Certificate[]; readonly bad: number }
+  | { problem: Omit<BlockProblem, 'where'> } {
+  if ('why' in block) return { problem: { reason: 'not-here', why: block.why } };
+  const { der } = block;
+  try {
+    const first = firstTagIn(der);
+    if (first === 0x02)
+      return {
+        problem: { reason: 'private-key', why: 'it holds a private key (PKCS #12), not only certificates' },
+      };
+    if (first !== 0x06) return { certificates: [parseCertificate(der)], bad: 0 };
+    const { kind, content } = parseContentInfo(der, limits);
+    if (kind !== 'signed-data')
+      return { problem: { reason: 'no-certificate', why: `it is ${kind} and holds no certificates` } };
+    const { certificates, badCertificates } = parseSignedData(content, limits);
+    if (certificates.length + badCertificates === 0)
+      return { problem: { reason: 'no-certificate', why: 'it is signed data without certificates' } };
+    return { certificates, bad: badCertificates };
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    return { problem: { reason: 'unreadable', why: error.message } };
+  }
+}
+
+/** The tag of the first element inside a SEQUENCE: what tells a certificate, PKCS #7 and PKCS #12 apart. */
+function firstTagIn(der: Buffer): number | undefined {
+  const length = der[1] ?? 0;
+  return der[length > 0x80 ? 2 + (length & 0x7f) : 2];
+}
