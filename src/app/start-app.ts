@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { makeBell } from '../base/bell.ts';
 import type { Clock } from '../base/clock.ts';
+import { dayMs } from '../base/day.ts';
 import { wordsOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { every } from '../base/repeat.ts';
@@ -82,7 +83,7 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
     postmaster: site.postmaster,
     serviceAddress: site['service.address'],
     retentionMs: site.retention,
-    quarantineMs: site['quarantine.days'] * 86_400_000,
+    quarantineMs: site['quarantine.days'] * dayMs,
     unique,
     wakeDelivery: delivering.ring,
   };

@@ -10,6 +10,7 @@ import { addressOf, oneOf } from './arguments.ts';
 import { addCertChange } from './cert-change.ts';
 import { addCertImport } from './cert-import.ts';
 import { fingerprintOf } from './cert-name.ts';
+import { listProblems } from './cert-problems.ts';
 import { addCertVerify } from './cert-verify.ts';
 import { cliFault } from './faults.ts';
 import { instant, shortSha, table } from './output.ts';
@@ -25,8 +26,14 @@ export function addCert(program: Command): void {
     .command('list')
     .description('which certificate is in use for whom, and which wait or were replaced')
     .option('--address <address>', 'of this address only')
+    .option(
+      '--problems',
+      'what cannot be used, ends within 30 days or waits for approval: why, and what to do',
+    )
     .action(
-      onSite<[{ address?: string }]>((session, options) => listBindings(session, options.address, null)),
+      onSite<[{ address?: string; problems?: true }]>((session, { address, problems }) =>
+        problems ? listProblems(session, address) : listBindings(session, address, null),
+      ),
     );
   cert
     .command('pending')

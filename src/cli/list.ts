@@ -12,11 +12,12 @@ import { touch } from '../store/meta.ts';
 import { listNamed } from './arguments.ts';
 import { cliFault } from './faults.ts';
 import { addListCreate } from './list-create.ts';
+import { addListHealth } from './list-health.ts';
 import { addListSet } from './list-set.ts';
 import { instant, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
-/** `list create|show|set|open|close|list`. */
+/** `list create|show|health|set|open|close|list`. */
 export function addList(program: Command): void {
   const list = program.command('list').description('make lists, set their policy');
   addListCreate(list);
@@ -30,6 +31,7 @@ export function addList(program: Command): void {
         await (options.cert ? showCertificate(session, row) : showList(session, row));
       }),
     );
+  addListHealth(list);
   addListSet(list);
   list
     .command('close <list>')

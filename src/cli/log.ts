@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { day, duration } from '../policy/kinds.ts';
 import { findLedger, type LedgerRow } from '../store/ledger.ts';
-import { messagesByHeaderId } from '../store/messages.ts';
-import { isSpoolId } from '../store/spool-id.ts';
 import { addressOf, listNamed, wholeNumber } from './arguments.ts';
 import { cliFault } from './faults.ts';
-import { instant, secondOf, table } from './output.ts';
+import { detailOf, followLedger, lineValue, untilInterrupted } from './log-follow.ts';
+import { messageIdsNamed } from './message-name.ts';
+import { secondOf, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 interface LogOptions {
@@ -14,6 +14,7 @@ interface LogOptions {
   readonly since?: string;
   readonly message?: string;
   readonly limit: string;
+  readonly follow?: true;
 }
 
 /** `log`: the ledger, oldest first, one line each. */
@@ -26,12 +27,14 @@ export function addLog(program: Command): void {
     .option('--since <time>', '3d, 12h, 30m, or a date such as 2026-01-31 (UTC)')
     .option('--message <id>', 'to this message: its Message-ID or its id in the spool')
     .option('--limit <number>', 'at most so many lines, the newest', '1000')
+    .option('--follow', 'print new lines as they come, until Ctrl-C; with --since those since then first')
     .addHelpText(
       'after',
       `
 Examples:
   reseal log --since 7d --member bob@example.org
-  reseal log --list team --since 2026-01-31`,
+  reseal log --list team --since 2026-01-31
+  reseal log --follow --list team --json    (one JSON value in each line)`,
     )
     .action(onSite<[LogOptions]>(log));
 }
@@ -40,16 +43,21 @@ async function log(session: Session, options: LogOptions): Promise<void> {
   const { database, output, now, site } = session;
   const { q } = database;
   const limit = wholeNumber('--limit', options.limit, 1, 1_000_000);
-  const messageIds = options.message === undefined ? null : await idsOf(session, options.message);
+  const messageIds = options.message === undefined ? null : await messageIdsNamed(session, options.message);
   const list = options.list === undefined ? null : await keptName(session, options.list);
-  const since = options.since ?? (messageIds ? null : '1d');
-  const rows = await findLedger(q, {
+  const filter = {
     ...(list === null ? {} : { list }),
     ...(options.member === undefined ? {} : { member: addressOf(options.member) }),
     ...(messageIds ? { messageIds } : {}),
-    ...(since === null ? {} : { from: startOf(since, now) }),
-    limit: limit + 1,
-  });
+  };
+  if (options.follow) {
+    const from = options.since === undefined ? null : startOf(options.since, now);
+    const { signal, done } = untilInterrupted();
+    return followLedger(session, { filter, from, signal }).finally(done);
+  }
+  const since = options.since ?? (messageIds ? null : '1d');
+  const from = since === null ? {} : { from: startOf(since, now) };
+  const rows = await findLedger(q, { ...filter, ...from, limit: limit + 1 });
   const shown = rows.slice(-limit);
   const about = options.since || messageIds ? '' : ' in the last day; --since 7d looks further back';
   output.result(shown.map(lineValue), tableOf(shown, options, `The ledger has nothing of that${about}.`));
@@ -66,14 +74,6 @@ async function keptName({ database }: Session, text: string): Promise<string> {
   return known[0]?.list ?? (await listNamed(database.q, text)).address;
 }
 
-async function idsOf({ database }: Session, name: string): Promise<string[]> {
-  if (isSpoolId(name)) return [name];
-  const bare = name.trim().replace(/^<|>$/g, '');
-  const found = await messagesByHeaderId(database.q, `<${bare}>`);
-  if (found.length === 0) throw cliFault('message-unknown', { id: name });
-  return found.map((message) => message.id);
-}
-
 /** When `--since` begins, in ms: so long ago, or an instant. Fault 'usage-value'. */
 export function startOf(text: string, now: number): number {
   const ago = duration(1000, 36_500 * day).schema.safeParse(text);
@@ -82,10 +82,6 @@ export function startOf(text: string, now: number): number {
   if (!Number.isNaN(at)) return at;
   const expected = 'so long ago (3d, 12h, 30m) or a date such as 2026-01-31';
   throw cliFault('usage-value', { what: '--since', found: text, expected });
-}
-
-function lineValue({ at, id: _, postingId: posting, ...line }: LedgerRow) {
-  return { at: instant(at), ...line, posting };
 }
 
 /** Columns that say the same in each line are left out. */
@@ -97,13 +93,8 @@ function tableOf(rows: readonly LedgerRow[], options: LogOptions, empty: string)
     ...(options.message === undefined ? { MESSAGE: (row: LedgerRow) => row.messageId ?? '-' } : {}),
     ...(isOneList ? {} : { LIST: (row: LedgerRow) => row.list ?? '-' }),
     ...(options.member === undefined ? { MEMBER: (row: LedgerRow) => row.member ?? '-' } : {}),
-    DETAIL: (row) => row.detail ?? row.reason ?? replyOf(row),
+    DETAIL: detailOf,
   };
   const cells = rows.map((row) => Object.values(columns).map((cell) => cell(row)));
   return table(Object.keys(columns), cells, empty);
-}
-
-/** What the relay said, for deliveries. */
-function replyOf({ data }: LedgerRow): string {
-  return typeof data?.reply === 'string' ? data.reply : '';
 }

@@ -5,6 +5,8 @@ export interface Output {
   readonly width: number;
   /** The command's one result: `value` as one JSON value under `--json`, else `lines` for people. */
   result(value: unknown, lines: readonly string[]): void;
+  /** One of results that come one by one: a JSON value in a line of its own under `--json`, else one line for people. */
+  item(value: unknown, line: string): void;
   /** Something beside the result that a person should know. */
   note(text: string): void;
 }
@@ -34,14 +36,15 @@ export function outputTo(d: {
       const text = d.json ? jsonOf(value) : lines.map(printable).join('\n');
       if (text !== '') d.out.write(`${text}\n`);
     },
+    item: (value, line) => void d.out.write(`${d.json ? jsonOf(value, 0) : printable(line)}\n`),
     note: (text) => void d.err.write(`reseal: ${printable(text)}\n`),
   };
 }
 
 /** JSON whose characters beyond ASCII that could command a terminal are escaped: the same value, safe to look at. */
-function jsonOf(value: unknown): string {
+function jsonOf(value: unknown, indent = 2): string {
   const escaped = (one: string) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  return JSON.stringify(value, null, 2).replace(
+  return JSON.stringify(value, null, indent).replace(
     /[\u007f-\u009f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g,
     escaped,
   );

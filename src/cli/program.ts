@@ -12,13 +12,15 @@ import { addKey } from './key.ts';
 import { addList } from './list.ts';
 import { addLog } from './log.ts';
 import { addMember } from './member.ts';
+import { addPreview } from './preview.ts';
 import { addQueue } from './queue.ts';
+import { addRetry } from './retry.ts';
 import { addServe } from './serve.ts';
 
 /** Commands by what a person wants to do. */
 const groups = {
   'Lists and people:': [addList, addMember, addCert, addKey],
-  'Mail:': [addQueue, addExplain, addInspect, addLog, addInject],
+  'Mail:': [addQueue, addRetry, addExplain, addPreview, addInspect, addLog, addInject],
   'The program:': [addServe, addCheck, addConfig, addHousekeeping],
 };
 

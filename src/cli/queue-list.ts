@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { dayOf } from '../base/day.ts';
+import { dayMs, dayOf } from '../base/day.ts';
 import { type Retention, retentionOf } from '../flow/retention.ts';
 import type { Queries } from '../store/database.ts';
 import { holderOf } from '../store/lock.ts';
@@ -204,7 +204,7 @@ function ofOneList(rows: readonly { readonly list: string }[]): string {
 }
 
 function retentionFor({ database, site }: Session): Promise<Retention> {
-  const quarantineMs = site['quarantine.days'] * 86_400_000;
+  const quarantineMs = site['quarantine.days'] * dayMs;
   return retentionOf(database.q, { defaults: site.defaults, quarantineMs });
 }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { dayOf } from '../base/day.ts';
+import { dayMs, dayOf } from '../base/day.ts';
 import { wordsOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { waitingSince } from '../store/bindings.ts';
@@ -22,7 +22,6 @@ export interface AskParts extends LocalMailParts {
   readonly wakeDelivery: () => void;
 }
 
-const day = 86_400_000;
 const waitDays = 7;
 const most = 500;
 
@@ -34,7 +33,7 @@ export async function askAboutWaiting(parts: AskParts): Promise<void> {
   const { database, clock, log } = parts;
   const now = clock.now();
   await forgetTokens(database.q, now);
-  const rows = await waitingSince(database.q, { before: now - waitDays * day, limit: most });
+  const rows = await waitingSince(database.q, { before: now - waitDays * dayMs, limit: most });
   const waiting = new Map(rows.map((row) => [`${row.address} ${row.sha256}`, row]));
   for (const row of waiting.values()) {
     for (const { listId } of await listsOfAddress(database.q, row.address)) {

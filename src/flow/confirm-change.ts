@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { dayOf } from '../base/day.ts';
+import { dayMs, dayOf } from '../base/day.ts';
 import { wordsOf } from '../base/errors.ts';
 import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import { validatePath } from '../pki/path.ts';
@@ -26,7 +26,6 @@ import { useFor } from './use-certificate.ts';
 // RULES 15: who can once read a mailbox can get a certificate for it. A certificate with another key waits for a proof
 // that the old key's holder wants it: the answer to a token that only he can read.
 
-const day = 86_400_000;
 /** How long a token may be answered. */
 const tokenDays = 14;
 
@@ -87,7 +86,7 @@ async function askMember(parts: FlowParts, work: PostingWork, change: Change): P
     variables: {
       user: { email: address, lang: language },
       token: token ?? '',
-      expires: dayOf(now + tokenDays * day),
+      expires: dayOf(now + tokenDays * dayMs),
       certificates: news.map(({ subject, issuer, sha256, notAfter }) => ({
         subject,
         issuer,
@@ -103,7 +102,7 @@ async function askMember(parts: FlowParts, work: PostingWork, change: Change): P
     if (old && token !== null) {
       const base = { address, listId: list.id, signerSpki, oldSha256: old.sha256, createdAt: now };
       for (const { sha256: newSha256 } of news)
-        await addToken(tx, token, { ...base, newSha256, expiresAt: now + tokenDays * day });
+        await addToken(tx, token, { ...base, newSha256, expiresAt: now + tokenDays * dayMs });
     }
     await mail.queue(tx);
   });
@@ -163,7 +162,7 @@ async function tellOwners(
       : ask
   }`;
   const event = 'a certificate waits for your approval';
-  const told = { event, reason: pending.reason, reasonText, member: address, everyMs: day };
+  const told = { event, reason: pending.reason, reasonText, member: address, everyMs: dayMs };
   const mails = await alertOwners(parts, work, told);
   await parts.database.write(async (tx) => {
     for (const mail of mails) await mail.queue(tx);

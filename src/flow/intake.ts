@@ -84,7 +84,8 @@ export async function judgeAtEndOfData(
   return refusal;
 }
 
-async function judgeOuterHeader(
+/** What the session would answer about a post by its outer header; null is a header that cannot be read. */
+export async function judgeOuterHeader(
   q: Queries,
   list: ListContext,
   outer: Outer | null,

@@ -1,9 +1,12 @@
 import { dayMs, dayOf } from '../base/day.ts';
 import { parseEntity } from '../mime/entity.ts';
+import type { Envelope } from '../mime/envelope.ts';
 import { mayLeaveClear } from '../policy/clear.ts';
 import { mostHops } from '../policy/outer.ts';
 import type { Findings } from '../smime/open.ts';
-import { duplicateOf } from '../store/postings.ts';
+import type { MessageRow } from '../store/messages.ts';
+import { duplicateOf, type PostingRow } from '../store/postings.ts';
+import type { SpooledMessage } from '../store/spool.ts';
 import { authorize, type Decision, type DropReason } from './authorize.ts';
 import { type Conclusion, conclude } from './decide.ts';
 import { harvestPost } from './harvest-post.ts';
@@ -19,11 +22,23 @@ import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
 
 const duplicateWindowMs = 7 * dayMs;
 
+/** What is asked of a message before it is opened. */
+export interface BeforeOpening extends Pick<PostingWork, 'list' | 'outer'> {
+  readonly message: Pick<MessageRow, 'id' | 'messageId' | 'bodySha256'> & {
+    readonly envelope: Pick<Envelope, 'from'>;
+  };
+  readonly posting: Pick<PostingRow, 'kind'>;
+  readonly spooled: Pick<SpooledMessage, 'receivedAt'>;
+}
+
 /**
  * Why a post is dropped before it is opened, or null: mail that came back to us, automatic answers, bounces, and the
  * same post again within seven days (same Message-ID and bytes below the newest Received).
  */
-export async function dropBeforeOpening(parts: FlowParts, work: PostingWork): Promise<DropReason | null> {
+export async function dropBeforeOpening(
+  parts: Pick<FlowParts, 'database'>,
+  work: BeforeOpening,
+): Promise<DropReason | null> {
   const { list, message, outer, spooled } = work;
   if (outer === null) return 'malformed';
   if (loopsThrough(outer.entity, list.address) || outer.hops > mostHops) return 'loop';
@@ -110,12 +125,19 @@ interface Fixed {
   readonly remark: string;
 }
 
+/** How the copies of a post that was opened leave. */
+export function modeFor(
+  { policy }: Pick<ListContext, 'policy'>,
+  { encrypted }: Pick<Findings, 'encrypted'>,
+): Exclude<Prepared['mode'], 'intact'> {
+  if (mayLeaveClear(policy, { receivedEncrypted: encrypted }) === null) return 'sealed';
+  return policy['send.encrypt'] === 'when-possible' ? 'when-possible' : 'clear';
+}
+
 async function fixFor(parts: FlowParts, work: PostingWork, report: Findings, at: number): Promise<Fixed> {
   const { list, spooled } = work;
   const { envelope, receivedAt } = spooled;
-  const permit = mayLeaveClear(list.policy, { receivedEncrypted: report.encrypted });
-  const clear = list.policy['send.encrypt'] === 'when-possible' ? 'when-possible' : 'clear';
-  const mode = permit === null ? 'sealed' : clear;
+  const mode = modeFor(list, report);
   const message = work.outer?.entity ?? parseEntity(spooled.bytes);
   const { sign, problem } = await listSignatureFor(parts.keyring, list, {
     verdict: report.verdict,

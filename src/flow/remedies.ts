@@ -1,4 +1,4 @@
-import type { PostingState } from '../store/schema.ts';
+import type { PostingState, Purpose } from '../store/schema.ts';
 
 const bySender: Readonly<Record<string, string>> = {
   'may-not-post':
@@ -113,4 +113,23 @@ export function remedyForCopy(d: {
   return d.state === 'deferred'
     ? `it is tried again by itself; \`reseal queue retry ${d.messageId}\` tries it at once`
     : null;
+}
+
+const byCertificate: Readonly<Record<string, string>> = {
+  ...byMember,
+  ending:
+    'the member gets a new certificate in time and sends a signed mail with it, or `reseal cert import` brings it',
+  refused: 'the member sends a signed mail with another certificate, or `reseal cert import` brings it',
+  pending:
+    '`reseal cert approve ADDRESS SHA256` takes it into use, `reseal cert refuse ADDRESS SHA256` refuses it',
+};
+
+/** What a person can do about a certificate that an address uses, or that waits. */
+export function remedyForCertificate(
+  reason: string,
+  d: { readonly address: string; readonly sha256: string; readonly purpose: Purpose },
+): string {
+  if (reason === 'wrong-usage' && d.purpose === 'sign') return 'he needs a certificate that may sign mail';
+  const words = byCertificate[reason] ?? '`reseal cert import` brings another one';
+  return words.replaceAll('ADDRESS', d.address).replaceAll('SHA256', d.sha256.slice(0, 8));
 }

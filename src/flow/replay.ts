@@ -1,5 +1,7 @@
 import type { OpenReport } from '../smime/open.ts';
-import { remember, type Sighting } from '../store/signatures.ts';
+import type { Queries } from '../store/database.ts';
+import { remember, type Sighting, sightingIn } from '../store/signatures.ts';
+import type { ListContext } from './list-context.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 
 /** Gravest first. */
@@ -25,6 +27,21 @@ export async function sightingOf(
   return parts.database.write(async (tx) => {
     const found = new Set<Sighting>();
     for (const sha256 of signature.allSha256) found.add(await remember(tx, { ...about, sha256 }));
-    return sightings.find((sighting) => found.has(sighting)) ?? null;
+    return gravest(found);
   });
 }
+
+/** What it would say of a post that came now. Nothing is remembered. */
+export async function sightingNow(
+  q: Queries,
+  list: Pick<ListContext, 'id'>,
+  { signature }: Pick<OpenReport, 'signature'>,
+): Promise<Sighting | null> {
+  const found = new Set<Sighting>();
+  for (const sha256 of signature?.allSha256 ?? [])
+    found.add(await sightingIn(q, { sha256, listId: list.id, kind: 'post' }));
+  return gravest(found);
+}
+
+const gravest = (found: ReadonlySet<Sighting>): Sighting | null =>
+  sightings.find((sighting) => found.has(sighting)) ?? null;

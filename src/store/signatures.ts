@@ -34,6 +34,20 @@ export async function remember(
   return elsewhere ? 'seen-elsewhere' : 'new';
 }
 
+/** The answer that `remember` would give of a signature that came now in a message of its own; nothing is remembered. */
+export async function sightingIn(
+  q: Queries,
+  d: { sha256: string; listId: number; kind: PostingKind },
+): Promise<Sighting> {
+  const seen = await q
+    .selectFrom('signatures')
+    .select(['listId', 'kind'])
+    .where('signatureSha256', '=', d.sha256)
+    .execute();
+  if (seen.some((row) => row.listId === d.listId && row.kind === d.kind)) return 'seen-here';
+  return seen.length > 0 ? 'seen-elsewhere' : 'new';
+}
+
 /** Forgets signatures seen before `before` and gives their number. */
 export async function forgetSignatures(q: Queries, before: number): Promise<number> {
   const result = await q.deleteFrom('signatures').where('seenAt', '<', before).executeTakeFirst();

@@ -284,6 +284,30 @@ describe('what could not be opened, and what the relay did not take', () => {
       expect((await root.run('queue', 'retry', ...args)).code).toBe(2);
   });
 
+  it('is opened again by `retry`, by its Message-ID too', async () => {
+    const { unopened, deferred, broken } = await arrangeOpen();
+    expect(await root.json('retry', `${unopened}@example.org`)).toEqual([
+      { id: unopened, messages: 1, copies: 0 },
+    ]);
+    expect(await root.json('retry', broken)).toEqual([{ id: broken, messages: 1, copies: 0 }]);
+    expect(await root.run('retry', `<${deferred}@example.org>`)).toMatchObject({
+      stdout: `${deferred}: due now: 0 messages, 1 copy\n`,
+    });
+    expect((await root.run('retry', deferred)).stdout).toMatch(/due now: 0 messages, 1 copy/);
+    await arrange(async ({ q }) => {
+      const due = await q.selectFrom('messages').select('id').where('nextAt', '<', later).execute();
+      expect(due.map((row) => row.id).sort()).toEqual([unopened, broken].sort());
+    });
+    const { id } = await holdOne();
+    expect((await root.run('retry', id)).stdout).toBe(
+      `${id}: nothing of it waits for another try; \`reseal explain ${id}\` tells why\n`,
+    );
+    expect(await root.run('retry', 'nothing@example.org')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^reseal: nothing is known of the message nothing@example\.org/),
+    });
+  });
+
   it('goes out when an operator brings the certificate it waits for', async () => {
     const { deferred } = await arrangeOpen();
     const bob = await ca.issue({ name: 'B', address: 'b@example.org', key: 'p256' });

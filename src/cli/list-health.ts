@@ -1,0 +1,112 @@
+import type { Command } from 'commander';
+import { openLookUps } from '../app/open-look-ups.ts';
+import { openKnownRevocation } from '../app/open-revocation.ts';
+import { dayOf } from '../base/day.ts';
+import { contextOf } from '../flow/list-context.ts';
+import { healthOf, type KeyHealth, type ListHealth, type MemberHealth } from '../flow/list-health.ts';
+import type { FindRecipients } from '../flow/member-certificate.ts';
+import { listNamed } from './arguments.ts';
+import { folded, instant, shortSha, table } from './output.ts';
+import { onSite, type Session } from './site-command.ts';
+
+/** `list health`. */
+export function addListHealth(list: Command): void {
+  list
+    .command('health <list>')
+    .description('who could receive an encrypted post now, who not and why, and until when its keys last')
+    .action(onSite<[string]>(showHealth));
+}
+
+/** The look-up of a command that only looks: no network, and no other certificate comes in use. */
+export function findWithoutChange(session: Session): FindRecipients {
+  return openLookUps(session, openKnownRevocation(session)).recipients(
+    () => null,
+    async () => {},
+  );
+}
+
+async function showHealth(session: Session, name: string): Promise<void> {
+  const { database, site, keyring, output, now } = session;
+  const row = await listNamed(database.q, name);
+  const list = contextOf(row, site.defaults);
+  const parts = { q: database.q, keyring, findRecipients: findWithoutChange(session) };
+  const health = await healthOf(parts, list, now);
+  const value = {
+    list: list.address,
+    state: row.state,
+    counts: health.counts,
+    members: health.members.map(memberValue),
+    keys: health.keys.map((key) => ({
+      ...key,
+      notAfter: instant(key.notAfter),
+      expired: now > key.notAfter,
+    })),
+    problems: health.problems,
+  };
+  output.result(value, output.json ? [] : healthLines(row, health, { now, width: output.width }));
+}
+
+function memberValue({ member, certificate, found }: MemberHealth) {
+  return {
+    address: member.address,
+    state: member.state,
+    ready: found.usable,
+    certificate: certificate?.sha256 ?? null,
+    notAfter: certificate && instant(certificate.notAfter),
+    cipher: found.usable ? found.choice.cipher : null,
+    keyTransport: found.usable ? found.choice.keyTransport : null,
+    reason: found.usable ? null : found.reason,
+    detail: found.usable ? null : found.detail,
+  };
+}
+
+/** A screen has room for so many of each kind. */
+const mostShown = 20;
+
+function healthLines(
+  { address, state }: { readonly address: string; readonly state: string },
+  { members, keys, problems, counts }: ListHealth,
+  { now, width }: { readonly now: number; readonly width: number },
+): string[] {
+  const missing = members.filter((one) => one.member.state === 'active' && !one.found.usable);
+  const others = members.filter((one) => one.member.state !== 'active' || one.found.usable);
+  const say = (first: string, text: string) => folded(text, { width, first, rest: '            ' });
+  return [
+    `${address} (${state})`,
+    ...say('members:    ', `${counts.active} active, ${counts.suspended} suspended`),
+    ...say('encrypted:  ', `${counts.ready} could receive a post now, ${counts.missing} could not`),
+    ...keys.flatMap((key) => say('key:        ', keyWords(key, now))),
+    ...(keys.length === 0 ? ['key:        none that can be used'] : []),
+    ...problems.flatMap((problem) => say('problem:    ', problem)),
+    ...missing
+      .slice(0, mostShown)
+      .flatMap(({ member, found }) =>
+        say('missing:    ', `${member.address}: ${found.usable ? '' : found.detail}`),
+      ),
+    ...more('missing:    ', missing.length),
+    ...(others.length > 0 ? ['', ...memberTable(others.slice(0, mostShown))] : []),
+    ...more('', others.length),
+  ];
+}
+
+function keyWords({ suffix, uses, notAfter, sha256, problems }: KeyHealth, now: number): string {
+  const until = now > notAfter ? 'EXPIRED' : 'valid until';
+  const words = `cert.pem${suffix} (${uses.join(', ')}), ${until} ${dayOf(notAfter)}, ${shortSha(sha256)}`;
+  return [words, ...problems].join('; ');
+}
+
+function memberTable(members: readonly MemberHealth[]): string[] {
+  const rows = members.map(({ member, certificate, found }) => [
+    member.address,
+    member.state,
+    certificate ? dayOf(certificate.notAfter) : '-',
+    found.usable ? found.choice.cipher : '-',
+    found.usable ? found.choice.keyTransport : '-',
+    certificate ? shortSha(certificate.sha256) : '-',
+    found.usable ? '-' : found.detail,
+  ]);
+  return table(['MEMBER', 'STATE', 'UNTIL', 'CIPHER', 'KEY TRANSPORT', 'SHA-256', 'WHY NOT'], rows, '');
+}
+
+const more = (first: string, count: number): string[] =>
+  count > mostShown ? [`${first}and ${count - mostShown} more: --json names all`] : [];
