@@ -56,3 +56,12 @@ export function wordsOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replace(/\s+/g, ' ').slice(0, 500);
 }
+
+/** What `read` gives, as a list of one; an empty list if it throws: for what strangers made, to be passed over. */
+export function orNone<T>(read: () => T): T[] {
+  try {
+    return [read()];
+  } catch {
+    return [];
+  }
+}

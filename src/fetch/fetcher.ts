@@ -3,6 +3,7 @@ import { lookup as systemLookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { errnoOf, Fault, isFault, wordsOf } from '../base/errors.ts';
+import { permits } from '../base/permits.ts';
 import { isPublicAddress } from './addresses.ts';
 import { exchange, type Sending } from './exchange.ts';
 import { fetchFault } from './faults.ts';
@@ -46,7 +47,7 @@ export function openFetcher(options: FetcherOptions): Fetcher {
   const lookup = options.lookup ?? lookUp;
   const inFlight = new Map<string, Promise<Buffer>>();
   const failures = new Map<string, { readonly fault: Fault; readonly until: number }>();
-  const turns = makeTurns(atOnce);
+  const permit = permits(atOnce);
 
   const allowed = (text: string): URL => {
     const url = allowedUrl(hosts, text);
@@ -85,8 +86,8 @@ export function openFetcher(options: FetcherOptions): Fetcher {
     }
   };
 
+  /** In time, counted from its turn: a URL is not blamed for those before it. */
   const once = async (text: string, sending: Sending | null): Promise<Buffer> => {
-    const done = await turns.take();
     const control = new AbortController();
     const { signal } = control;
     const late = fetchFault('fetch-timeout', { url: text.slice(0, 200), seconds: timeoutMs / 1000 });
@@ -97,10 +98,7 @@ export function openFetcher(options: FetcherOptions): Fetcher {
     );
     const work = follow(text, sending, signal);
     work.catch(() => undefined);
-    return Promise.race([work, tooLate]).finally(() => {
-      clearTimeout(timer);
-      done();
-    });
+    return Promise.race([work, tooLate]).finally(() => clearTimeout(timer));
   };
 
   const remember = (key: string, fault: Fault): void => {
@@ -120,7 +118,7 @@ export function openFetcher(options: FetcherOptions): Fetcher {
     const running = inFlight.get(key);
     if (running) return running;
     if (inFlight.size >= mostWaiting) throw fetchFault('fetch-busy', { url: text.slice(0, 200) });
-    const work = once(text, sending)
+    const work = permit(() => once(text, sending))
       .catch((error: unknown) => {
         const fault = error instanceof Fault ? error : unexpected(text, error);
         // A host that does not answer answers none of its URLs.
@@ -146,24 +144,4 @@ function unexpected(url: string, error: unknown): Fault {
 
 async function lookUp(host: string): Promise<string[]> {
   return (await systemLookup(host, { all: true })).map(({ address }) => address);
-}
-
-/** At most `count` at a time; the others wait for their turn. */
-function makeTurns(count: number): { take(): Promise<() => void> } {
-  const waiting: (() => void)[] = [];
-  let free = count;
-  const leave = (): void => {
-    const next = waiting.shift();
-    if (next) next();
-    else free++;
-  };
-  return {
-    take: () =>
-      new Promise((resolve) => {
-        if (free > 0) {
-          free--;
-          resolve(leave);
-        } else waiting.push(() => resolve(leave));
-      }),
-  };
 }

@@ -1,6 +1,6 @@
 import type { Plaintext } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
-import { isFault } from '../base/errors.ts';
+import { isFault, orNone } from '../base/errors.ts';
 import { theMailbox } from '../mime/address.ts';
 import { parseEntity } from '../mime/entity.ts';
 import { type Certificate, parseCertificate } from '../pki/certificate.ts';
@@ -133,14 +133,6 @@ function signerPath(
   const signer = parseCertificate(Buffer.from(signature.certificate));
   const { valid, path } = validatePath(signer, { ...d, purpose: 'any', floor: list.floor });
   return valid ? path : [];
-}
-
-function orNone<T>(read: () => T): T[] {
-  try {
-    return [read()];
-  } catch {
-    return [];
-  }
 }
 
 /** Removes the layers again for an attempt: verdict and trust were settled before (RULES 18). Null if that fails now. */

@@ -1,4 +1,5 @@
 import { Fault, wordsOf } from '../base/errors.ts';
+import { permits } from '../base/permits.ts';
 import type { RelayPool } from '../smtp/pool.ts';
 import type { Queries } from '../store/database.ts';
 import { giveBack, hasDueDeliveries } from '../store/deliveries.ts';
@@ -140,21 +141,4 @@ async function writeEntries(tx: Queries, parts: SendParts, entries: readonly Ent
     entries.filter((entry) => typeof entry !== 'function'),
   );
   for (const entry of entries) if (typeof entry === 'function') await entry(tx);
-}
-
-/** At most `count` at a time, the others in their order. */
-function permits(count: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let free = count;
-  const waiting: (() => void)[] = [];
-  return async (work) => {
-    if (free > 0) free--;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else free++;
-    }
-  };
 }

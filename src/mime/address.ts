@@ -1,5 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { domainToASCII, domainToUnicode } from 'node:url';
+import { orNone } from '../base/errors.ts';
 import { type ListedMailbox, readAddressList } from './address-list.ts';
 import { mimeFault } from './faults.ts';
 import { type Field, fieldsNamed } from './header.ts';
@@ -96,6 +97,13 @@ function mailboxFrom(field: Field, { name, addrSpec }: ListedMailbox): Mailbox {
   if (address === null)
     throw mimeFault('address-malformed', { field: field.name, what: 'one is no e-mail address' });
   return { name, address };
+}
+
+/** The addresses in all fields of this name; none if one of them cannot be read: it names nobody then. Never throws. */
+export function addressesIn(fields: readonly Field[], name: string): string[] {
+  return orNone(() => mailboxesOf(fields, name))
+    .flat()
+    .map((mailbox) => mailbox.address);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { orNone } from '../base/errors.ts';
 import { type Crl, crlIssuerNameOf, parseCrl } from './crl.ts';
 import { type OcspResponse, parseOcspResponse } from './ocsp.ts';
 
@@ -55,14 +56,6 @@ export function readEvidence({ crls, ocsp }: Evidence): EvidenceReader {
     },
     isCut: crls.length > evidenceLimits.crls || ocsp.length > evidenceLimits.ocsp,
   };
-}
-
-function orNone<T>(read: () => T): T[] {
-  try {
-    return [read()];
-  } catch {
-    return [];
-  }
 }
 
 function newerFirst(a: Crl, b: Crl): number {

@@ -1,6 +1,7 @@
 import { createHash, createPublicKey, generateKeyPair, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { domainToASCII } from 'node:url';
 import { promisify } from 'node:util';
+import { dayMs } from '../base/day.ts';
 import { faultsOf } from '../base/errors.ts';
 import { derAlgorithm, keyOid } from './algorithms.ts';
 import { bitsOf, readBer } from './ber.ts';
@@ -75,7 +76,7 @@ export function selfSigned(
     derInteger(serial),
     algorithm.der,
     name,
-    derSequence(derTime(d.from), derTime(d.from + d.days * 86_400_000)),
+    derSequence(derTime(d.from), derTime(d.from + d.days * dayMs)),
     name,
     spki,
     derContext(

@@ -1,3 +1,4 @@
+import { dayMs } from '../base/day.ts';
 import type { Certificate } from './certificate.ts';
 import { crlStatus } from './crl-status.ts';
 import { crlExtensionOid, type Extensions, extensionOid } from './extensions.ts';
@@ -13,7 +14,7 @@ const processed: ReadonlySet<string> = new Set([
   crlExtensionOid.invalidityDate,
 ]);
 /** How long an answer counts that does not say so itself: "newer information is available all the time". */
-const undatedAge = 86_400_000;
+const undatedAge = dayMs;
 
 /**
  * What OCSP responses say of a certificate (RFC 6960 3.2), the newest answer first; `unknown` is no answer. `isHard`: a

@@ -1,4 +1,4 @@
-import { mailboxesOf, theMailbox } from '../mime/address.ts';
+import { addressesIn, theMailbox } from '../mime/address.ts';
 import { parseContentType } from '../mime/content-type.ts';
 import { parseDate } from '../mime/date.ts';
 import { type Entity, parseEntity } from '../mime/entity.ts';
@@ -84,8 +84,8 @@ function wrappedMessage(payload: Entity, outer: Entity): Entity | null {
 function readFields(fields: readonly Field[]) {
   const subject = onlyValue(fields, 'Subject');
   const date = onlyValue(fields, 'Date');
-  const to = fieldsNamed(fields, 'To').length > 0 ? addressesOf(fields, 'To') : null;
-  const cc = fieldsNamed(fields, 'Cc').length > 0 ? addressesOf(fields, 'Cc') : null;
+  const to = fieldsNamed(fields, 'To').length > 0 ? addressesIn(fields, 'To') : null;
+  const cc = fieldsNamed(fields, 'Cc').length > 0 ? addressesIn(fields, 'Cc') : null;
   return {
     from: theMailbox(fields, 'From')?.address ?? null,
     hasFrom: fieldsNamed(fields, 'From').length > 0,
@@ -100,14 +100,6 @@ function readFields(fields: readonly Field[]) {
 function onlyValue(fields: readonly Field[], name: string): string | null {
   const [field, second] = fieldsNamed(fields, name);
   return field === undefined || second !== undefined ? null : field.value;
-}
-
-function addressesOf(fields: readonly Field[], name: string): string[] {
-  try {
-    return mailboxesOf(fields, name).map((mailbox) => mailbox.address);
-  } catch {
-    return []; // an unreadable To names no list, so not this one either
-  }
 }
 
 /** RFC 9788 2.2: what the author says that he left outside, as `HP-Outer: Subject: [...]`. */

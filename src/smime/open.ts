@@ -2,7 +2,7 @@ import type { Plaintext } from '../base/bytes.ts';
 import { Fault } from '../base/errors.ts';
 import type { DecryptionKey } from '../cms/enveloped-data.ts';
 import type { SignerId } from '../cms/signed-data.ts';
-import { mailboxesOf, theMailbox } from '../mime/address.ts';
+import { addressesIn, theMailbox } from '../mime/address.ts';
 import { type Entity, parseEntity } from '../mime/entity.ts';
 import { fieldValue } from '../mime/header.ts';
 import { decodeWords } from '../mime/words.ts';
@@ -126,7 +126,7 @@ function openEntity(message: Entity, request: OpenRequest): OpenReport {
   const found: Findings = {
     verdict,
     author,
-    from: addressesOf(message),
+    from: addressesIn(message.fields, 'From'),
     claimed,
     encrypted,
     layers,
@@ -231,12 +231,4 @@ export function copyOfId(id: SignerId): SignerId {
   return id.kind === 'key-id'
     ? { kind: 'key-id', keyId: Buffer.from(id.keyId) }
     : { kind: 'issuer-serial', issuerDer: Buffer.from(id.issuerDer), serialDer: Buffer.from(id.serialDer) };
-}
-
-function addressesOf(message: Entity): string[] {
-  try {
-    return mailboxesOf(message.fields, 'From').map((mailbox) => mailbox.address);
-  } catch {
-    return [];
-  }
 }

@@ -3,7 +3,7 @@ import { type Capabilities, type Copy, misfit } from './capabilities.ts';
 import type { StuffedBodies } from './dot-stuffing.ts';
 import { dotStuffed } from './dot-stuffing.ts';
 import { isCommandSafe, mailCommand, rcptCommand } from './mail-commands.ts';
-import { deliveredBy, notSent, type Outcome, outcomeOf, type RelayError, readReply } from './outcome.ts';
+import { deliveredBy, notSent, type Outcome, outcomeOf, type RelayError } from './outcome.ts';
 import { type Answer, Wire } from './wire.ts';
 
 /** How one try to send a copy ended. */
@@ -212,12 +212,12 @@ function once(errand: Errand): () => Errand | null {
   };
 }
 
-const codeOf = (answer: Answer): number | null => ('reply' in answer ? readReply(answer.reply).code : null);
+const codeOf = (answer: Answer): number | null => ('reply' in answer ? answer.code : null);
 
 /** A reply with a code, as SMTP has them. */
 const isReply = (answer: Answer): boolean => codeOf(answer) !== null;
 
-function isPositive(answer: Answer, digit: '2' | '3'): answer is { readonly reply: string } {
+function isPositive(answer: Answer, digit: '2' | '3'): answer is Extract<Answer, { readonly reply: string }> {
   return 'reply' in answer && isReply(answer) && answer.reply.startsWith(digit);
 }
 

@@ -1,13 +1,15 @@
 import type { Socket } from 'node:net';
-import type { RelayError } from './outcome.ts';
+import { type RelayError, readReply } from './outcome.ts';
 import { ReplyReader } from './reply-reader.ts';
 
 const relayError = (code: string, message: string): RelayError => ({ code, message, command: 'CONN' });
 /** For a connection that closed while something was awaited of it. */
 export const gone = relayError('ECONNECTION', 'the relay closed the connection');
 
-/** A reply of the relay, lines parted by LF, or why none will come. */
-export type Answer = { readonly reply: string } | { readonly error: RelayError };
+/** A reply of the relay, lines parted by LF, with its code (null: not SMTP), or why none will come. */
+export type Answer =
+  | { readonly reply: string; readonly code: number | null }
+  | { readonly error: RelayError };
 
 /** Octets that leave at once; of more the relay must have taken the better part before anything else is sent. */
 const handful = 256 * 1024;
@@ -80,7 +82,7 @@ export class Wire {
   async answer(): Promise<Answer> {
     for (;;) {
       const reply = this.#replies.shift();
-      if (reply !== undefined) return { reply };
+      if (reply !== undefined) return { reply, code: readReply(reply).code };
       if (this.#end !== null) return { error: this.#end };
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
