@@ -51,7 +51,7 @@ const extensions = (...values) => values.flatMap((value) => ['-addext', value]);
 async function request(folder, name, certPath, keyPath, more) {
   const config = ['-config', '/dev/null', '-subj', `/CN=${name}`];
   const files = ['-nodes', '-keyout', keyPath, '-out', certPath];
-  await run('openssl', ['req', '-x509', '-sha256', '-days', '30', ...config, ...files, ...more], {
+  await run('openssl', ['req', '-x509', '-sha256', '-days', '90', ...config, ...files, ...more], {
     cwd: folder,
   });
 }

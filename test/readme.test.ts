@@ -62,6 +62,16 @@ const outcomes: readonly (readonly [command: RegExp, shows: RegExp])[] = [
   [/^bin\/reseal\.mjs queue list/, /Waiting for a moderator[\s\S]*encrypted-unsigned[\s\S]*bob@example\.org/],
   [/^bin\/reseal\.mjs queue release /, /goes to the members of team@lists\.example/],
   [/^bin\/reseal\.mjs explain /, /ada@example\.org +delivered/],
+  [
+    /^bin\/reseal\.mjs list health /,
+    /1 could receive a post now, 1 could not[\s\S]*^missing: +bob@example\.org/m,
+  ],
+  [/^bin\/reseal\.mjs cert list --problems/, /^All certificates in use are good for 30 days/],
+  [
+    /^bin\/reseal\.mjs preview /,
+    /^Decision +team@lists\.example: it would be refused[\s\S]*^Rule +not-encrypted/m,
+  ],
+  [/^bin\/reseal\.mjs retry /, /nothing of it waits for another try/],
   [/^bin\/reseal\.mjs list set /, /accept\.encryption/],
   [/^bin\/reseal\.mjs member list /, /ada@example\.org[\s\S]*bob@example\.org/],
   [/^bin\/reseal\.mjs cert list/, /ada@example\.org/],
@@ -196,7 +206,7 @@ describe('what the README names is there', () => {
   });
 
   it('places: files and folders', () => {
-    const named = [...readme.matchAll(/`((?:src|test|etc|bin|mail_tt2|[A-Z]+\.md)[\w./-]*)`/g)].map(
+    const named = [...readme.matchAll(/`((?:src|test|etc|bin|docs|mail_tt2|[A-Z]+\.md)[\w./-]*)`/g)].map(
       ([, path]) => path ?? '',
     );
     expect(named.length).toBeGreaterThan(10);

@@ -14,6 +14,7 @@ export function openComposer(
     signingPair: (list) => keyring.signingPair(list),
     encryptionPair: (list) => keyring.encryptionPair(list),
     serviceAddress: site['service.address'],
+    postmaster: site.postmaster,
     unique: d.unique,
     log,
   });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { makeBell } from '../base/bell.ts';
 import type { Clock } from '../base/clock.ts';
 import { dayMs } from '../base/day.ts';
@@ -7,12 +8,10 @@ import { wordsOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { every } from '../base/repeat.ts';
 import type { Site } from '../config/site.ts';
-import { askAboutWaiting } from '../flow/ask-owners.ts';
-import { replaceExpired, useAgain } from '../flow/best-certificate.ts';
+import { useAgain } from '../flow/best-certificate.ts';
 import { takeCare } from '../flow/care.ts';
 import { startDelivery } from '../flow/deliver.ts';
 import { openDirectoryDoor } from '../flow/directory-door.ts';
-import { keepHouse } from '../flow/housekeeping.ts';
 import { careForEvidence } from '../flow/keep-evidence.ts';
 import { readKeys } from '../flow/keyring.ts';
 import { openCache } from '../flow/open-cache.ts';
@@ -40,13 +39,20 @@ export interface App {
   stop(): Promise<void>;
 }
 
-const housekeepingMs = 3_600_000;
+const hourMs = 3_600_000;
 const watchMs = 1000;
 const wholeLookMs = 60_000;
+const mostLookMs = 10_000;
 const opened = { octets: 64 * 1024 ** 2, ageMs: 60_000 };
 
-/** Builds every object of a running reseal, in order, and starts it. `script` is the compiled crypto worker. */
-export async function startApp(site: Site, d: { clock: Clock; log: Log; script: URL }): Promise<App> {
+/**
+ * Builds every object of a running reseal, in order, and starts it. `script` is the compiled crypto worker,
+ * `housekeepingMs` how often the clock is looked at for what is due: an hour.
+ */
+export async function startApp(
+  site: Site,
+  d: { clock: Clock; log: Log; script: URL; housekeepingMs?: number },
+): Promise<App> {
   const { clock, log } = d;
   const boot = randomBytes(8).toString('hex');
   const base = await openSite(site, { clock, log, check: true });
@@ -88,9 +94,8 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
     wakeDelivery: delivering.ring,
   };
   const door = openDirectoryDoor({ ...shared, folder: site.certificates });
-  await door.look();
-  // What was overwritten in place shows in no time of the folder: a look at each file, beside the start.
-  void door.look(true);
+  // What people put there while nothing ran counts from the first post on; a heap of it keeps nobody out for minutes.
+  await Promise.race([door.look(), delay(mostLookMs, undefined, { ref: false })]);
   const findRecipients = lookUps.recipients(door.problemOf, (address, { sha256 }, why) =>
     useAgain(shared, { address, purpose: 'enc', sha256, why }),
   );
@@ -113,18 +118,13 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
   const evidence = careForEvidence({ ...shared, mayFetch: site['fetch.hosts'].length > 0 });
   await evidence.warn();
   const failed = (event: string) => (error: unknown) => log.error(event, { detail: wordsOf(error) });
+  const housekeeping = every(
+    d.housekeepingMs ?? hourMs,
+    async () => void (await takeCare({ ...shared, findRecipients, evidence })),
+    failed('housekeeping-failed'),
+  );
   const repetitions = [
-    every(
-      housekeepingMs,
-      async () => {
-        await takeCare({ ...shared, findRecipients });
-        await keepHouse(shared);
-      },
-      failed('housekeeping-failed'),
-    ),
-    every(housekeepingMs, evidence.keep, failed('evidence-failed')),
-    every(housekeepingMs, () => askAboutWaiting(shared), failed('certificates-failed')),
-    every(housekeepingMs, () => replaceExpired(shared), failed('certificates-failed')),
+    housekeeping,
     every(opened.ageMs, async () => cache.sweep(), failed('sweep-failed')),
     every(watchMs, () => door.look(), failed('directory-failed')),
     // A file that is overwritten in place leaves its folder's time as it was.
@@ -147,10 +147,15 @@ export async function startApp(site: Site, d: { clock: Clock; log: Log; script: 
   };
   try {
     receivers = await openListeners(site, { parts: shared, processing, clock });
+    // What was overwritten in place shows in no time of the folder: a look at each file, beside the work.
+    void door.look(true);
   } catch (error) {
     await stop();
     throw error;
   }
+
+  // What came due while reseal was down, and what a crash left to be told.
+  housekeeping.now();
 
   return {
     listening: receivers.map((receiver) => receiver.address),

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { errnoOf, wordsOf } from '../base/errors.ts';
 import { canonicalAddress } from '../mime/address.ts';
@@ -91,24 +91,34 @@ export function assignments(texts: readonly string[], root: string): Record<stri
 }
 
 /**
- * A file's content, or standard input for `-`, of which little more than `most` octets is read. Faults 'file-missing',
+ * A file's content, or standard input for `-`; little more than `most` octets of it. Faults 'file-missing',
  * 'file-unreadable'.
  */
 export async function readInput(path: string, most = Number.POSITIVE_INFINITY): Promise<Buffer> {
-  if (path === '-') {
-    const pieces: Buffer[] = [];
-    let octets = 0;
-    for await (const piece of process.stdin) {
-      pieces.push(piece as Buffer);
-      octets += (piece as Buffer).length;
-      if (octets > most) break;
-    }
-    return Buffer.concat(pieces);
-  }
+  if (path === '-') return readUpTo(process.stdin, most);
+  let handle: FileHandle | null = null;
   try {
-    return await readFile(path);
+    handle = await open(path, 'r');
+    const info = await handle.stat();
+    // What is no file may be without end, as a device is.
+    if (info.isFile() && info.size <= most) return await handle.readFile();
+    return await readUpTo(handle.createReadStream({ autoClose: false }), most);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') throw cliFault('file-missing', { path });
     throw cliFault('file-unreadable', { path, why: errnoOf(error) ?? wordsOf(error) });
+  } finally {
+    await handle?.close();
   }
+}
+
+/** All of a stream, or a little more than `most` octets. */
+async function readUpTo(stream: AsyncIterable<unknown>, most: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let octets = 0;
+  for await (const piece of stream) {
+    pieces.push(piece as Buffer);
+    octets += (piece as Buffer).length;
+    if (octets > most) break;
+  }
+  return Buffer.concat(pieces);
 }

@@ -41,34 +41,31 @@ async function remove(session: Session, text: string, options: { purpose?: strin
   const fits = (row: BindingRow) => row.state === 'in-use' && (purpose === null || row.purpose === purpose);
   const removed = await database.write(async (tx) => {
     const rows = (await bindingsOf(tx, address)).filter(fits);
-    if (rows.length === 0) throw cliFault('certificate-none', { address });
+    if (rows.length === 0) throw cliFault('certificate-none', { address, purpose });
     // Kept: the address stays known, so the next certificate needs a word (RULES 15).
     await endBindings(tx, rows, { state: 'removed', now, who });
     return rows.map(({ purpose, sha256 }) => ({ purpose, sha256 }));
   });
   await mirrorAddress(database.q, site.certificates, address);
-  output.result(
-    { address, removed },
-    removed.map(
+  output.result({ address, removed }, [
+    ...removed.map(
       (one) =>
         `${address}: ${shortSha(one.sha256)} is not used any more for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
     ),
-  );
+    'Another one from his mail waits for `reseal cert approve`; `reseal cert import` brings one at once.',
+  ]);
 }
 
 async function approve(session: Session, text: string, name: string): Promise<void> {
   const { site, database, output, now, who } = session;
   const address = addressOf(text);
   const { approved, released } = await database.write(async (tx) => {
-    const rows = waiting(await bindingsOf(tx, address), address, name, [
-      'pending',
-      'refused',
-      'removed',
-      'superseded',
-    ]);
-    for (const { purpose, sha256, source } of rows) {
+    const states = ['pending', 'refused', 'removed', 'superseded', 'replaced'];
+    const rows = waiting(await bindingsOf(tx, address), { address, name, states });
+    for (const { purpose, sha256, source: before } of rows) {
       const certificate = await findCertificate(tx, sha256);
       if (!certificate) throw cliFault('certificate-unknown', { name });
+      const source = before === 'harvested' ? 'approved' : before;
       await useFor(tx, { address, purpose, certificate, source, now, by: `approved by ${who}` });
     }
     const isReading = rows.some((row) => row.purpose === 'enc');
@@ -92,16 +89,20 @@ async function approve(session: Session, text: string, name: string): Promise<vo
 }
 
 async function refuse(session: Session, text: string, name: string): Promise<void> {
-  const { database, output, now, who } = session;
+  const { site, database, output, now, who } = session;
   const address = addressOf(text);
   const refused = await database.write(async (tx) => {
-    const rows = waiting(await bindingsOf(tx, address), address, name, ['pending']);
+    const rows = waiting(await bindingsOf(tx, address), { address, name, states: ['pending'] });
     await endBindings(tx, rows, { state: 'refused', now, who });
     return rows.map(({ purpose, sha256 }) => ({ purpose, sha256 }));
   });
+  await mirrorAddress(database.q, site.certificates, address);
   output.result(
     { address, refused },
-    refused.map((one) => `${address}: ${shortSha(one.sha256)} is refused for ${one.purpose}`),
+    refused.map(
+      (one) =>
+        `${address}: ${shortSha(one.sha256)} is refused for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
+    ),
   );
 }
 
@@ -125,17 +126,26 @@ async function endBindings(
   await touch(tx);
 }
 
-/** The bindings of the one certificate that is meant, in one of these states. Fault 'certificate-unknown'. */
+/**
+ * The bindings of the one certificate that is meant: in one of these states, or in use and vouched for by nobody (a list
+ * with `harvest.first: owner` waits for a word about it). Fault 'certificate-not-waiting'.
+ */
 function waiting(
   rows: readonly BindingRow[],
-  address: string,
-  name: string,
-  states: readonly BindingRow['state'][],
+  d: { readonly address: string; readonly name: string; readonly states: readonly string[] },
 ): BindingRow[] {
+  const { address, name, states } = d;
   const prefix = fingerprintOf(name);
-  const found = rows.filter((row) => row.sha256.startsWith(prefix) && states.includes(row.state));
-  const what = `${name} for ${address} that waits`;
-  if (new Set(found.map((row) => row.sha256)).size !== 1)
-    throw cliFault('certificate-unknown', { name: what });
-  return found;
+  const found = rows.filter(
+    ({ sha256, state, source }) =>
+      sha256.startsWith(prefix) && (states.includes(state) || (state === 'in-use' && source === 'harvested')),
+  );
+  if (new Set(found.map((row) => row.sha256)).size === 1) return found;
+  const state = found.length > 1 ? null : rows.find((row) => row.sha256.startsWith(prefix))?.state;
+  throw cliFault('certificate-not-waiting', {
+    name,
+    address,
+    several: found.length > 1,
+    state: state ?? null,
+  });
 }

@@ -2,8 +2,8 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isFault } from '../base/errors.ts';
 import { type BlockReason, certificatesInFile, mostFileOctets } from '../flow/certificate-files.ts';
-import type { ImportCandidate } from '../flow/judge-import.ts';
-import type { Certificate } from '../pki/certificate.ts';
+import { type ImportCandidate, isAuthority } from '../flow/judge-import.ts';
+import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import { isPassedOver, readCertificateName } from '../store/directory.ts';
 import { readInput } from './arguments.ts';
 import { progressOn } from './progress.ts';
@@ -16,64 +16,111 @@ export interface FileProblem {
   readonly why: string;
 }
 
-interface ListedFile {
+/** A file that was given, or found in a folder that was. */
+export interface ListedFile {
   readonly path: string;
   /** Its name in the folder that was given; null for a file that was given itself. */
   readonly name: string | null;
+  /** What came by standard input, which can be read but once. */
+  readonly bytes: Buffer | null;
 }
 
-/** The certificates of files and folders (`-`: standard input), and what is wrong with the others. */
-export async function readCertificateFiles(
+export type FoundInFile =
+  | { readonly candidate: ImportCandidate; readonly problem: null }
+  | { readonly candidate: null; readonly problem: FileProblem };
+
+/** The files that are meant by paths of files and folders (`-`: standard input), and what is wrong with a path. */
+export async function listFiles(
   paths: readonly string[],
-  terminal: Parameters<typeof progressOn>[0],
-): Promise<{ readonly candidates: readonly ImportCandidate[]; readonly problems: readonly FileProblem[] }> {
+): Promise<{ readonly files: readonly ListedFile[]; readonly problems: FileProblem[] }> {
   const files: ListedFile[] = [];
+  const problems: FileProblem[] = [];
   for (const path of paths) {
     const names = await filesOfFolder(path);
-    if (names === null) files.push({ path, name: null });
-    else for (const name of names) files.push({ path: join(path, name), name });
+    const bytes = path === '-' ? await readInput(path, mostFileOctets) : null;
+    if (names === null) files.push({ path, name: null, bytes });
+    else if (names.length === 0)
+      problems.push({
+        file: path,
+        reason: 'no-certificate',
+        why: 'it holds no files; folders in it are not looked into',
+      });
+    else for (const name of names) files.push({ path: join(path, name), name, bytes });
   }
-  const candidates: ImportCandidate[] = [];
-  const problems: FileProblem[] = [];
-  const progress = progressOn(terminal, 'files', files.length);
-  for (const [index, file] of files.entries()) {
-    progress.step(index);
-    const shown = file.path === '-' ? 'standard input' : file.path;
+  return { files, problems };
+}
+
+/** The certificates of files one by one, and what is wrong with the others. Faults 'file-missing', 'file-unreadable'. */
+export async function* certificatesOf(files: readonly ListedFile[]): AsyncGenerator<FoundInFile> {
+  for (const { path, name, bytes } of files) {
+    const shown = path === '-' ? 'standard input' : path;
+    const at = (where: string) => (where === '' ? shown : `${shown}, ${where}`);
+    let content: Buffer;
     try {
-      readOne(file, shown, await readBounded(file.path), candidates, problems);
+      content = bytes ?? (await readInput(path, mostFileOctets));
     } catch (error) {
       // One file of a folder that cannot be read keeps no other from being read.
-      if (file.name === null || !isFault(error)) throw error;
-      problems.push({ file: shown, reason: 'file', why: error.message });
+      if (name === null || !isFault(error)) throw error;
+      yield { candidate: null, problem: { file: shown, reason: 'file', why: error.message } };
+      continue;
+    }
+    for (const found of certificatesInFile(content)) {
+      const { certificate, where } = found;
+      if (certificate === null) {
+        const { reason, why } = found;
+        yield { candidate: null, problem: { file: at(where), reason, why } };
+      } else {
+        const named = name === null ? null : namedBy(name, certificate);
+        yield { candidate: { certificate, where: at(where), named }, problem: null };
+      }
+    }
+  }
+}
+
+/** What must be known of an import before its first certificate is judged. */
+export interface Survey {
+  readonly certificates: number;
+  /** Certificates of people, and whether all of them are the same one. */
+  readonly people: number;
+  readonly isOne: boolean;
+  /** Authorities' certificates: any of them may stand above any other certificate. */
+  readonly authorities: readonly Certificate[];
+}
+
+/** More authorities than these are nobody's chain. */
+const mostAuthorities = 5_000;
+
+/**
+ * Reads all files once and keeps the authorities only: an import of 100,000 certificates is never in memory. `pin` is
+ * the address that the import is pinned to.
+ */
+export async function survey(
+  files: readonly ListedFile[],
+  pin: string | null,
+  terminal: Parameters<typeof progressOn>[0],
+): Promise<Survey> {
+  const authorities = new Map<string, Certificate>();
+  const progress = progressOn(terminal, 'files', files.length);
+  let [certificates, people, isOne] = [0, 0, true];
+  let person: string | null = null;
+  for (const [index, file] of files.entries()) {
+    progress.step(index);
+    for await (const { candidate } of certificatesOf([file])) {
+      if (candidate === null) continue;
+      const { certificate } = candidate;
+      certificates++;
+      if (!isAuthority(certificate, pin)) {
+        people++;
+        person ??= certificate.sha256;
+        isOne &&= person === certificate.sha256;
+      } else if (authorities.size < mostAuthorities && !authorities.has(certificate.sha256)) {
+        // A copy: the certificate would keep all of its file.
+        authorities.set(certificate.sha256, parseCertificate(Buffer.from(certificate.der)));
+      }
     }
   }
   progress.end();
-  return { candidates, problems };
-}
-
-function readOne(
-  { name }: ListedFile,
-  shown: string,
-  bytes: Buffer,
-  candidates: ImportCandidate[],
-  problems: FileProblem[],
-): void {
-  const found = certificatesInFile(bytes);
-  const isAlone = found.certificates.length + found.problems.length === 1;
-  const at = (where: string) => (where === '' || isAlone ? shown : `${shown}, ${where}`);
-  for (const { certificate, where } of found.certificates)
-    candidates.push({
-      certificate,
-      where: at(where),
-      named: name === null ? null : namedBy(name, certificate),
-    });
-  for (const { where, reason, why } of found.problems) problems.push({ file: at(where), reason, why });
-}
-
-/** Of a file that is too large no more than shows that it is. */
-async function readBounded(path: string): Promise<Buffer> {
-  const size = path === '-' ? 0 : ((await stat(path).catch(() => null))?.size ?? 0);
-  return size > mostFileOctets ? Buffer.alloc(mostFileOctets + 1) : readInput(path, mostFileOctets);
+  return { certificates, people, isOne, authorities: [...authorities.values()] };
 }
 
 /** The files of a folder (not those of its folders), by name, without hidden ones and Sympa's markers; null for a file. */
@@ -83,9 +130,9 @@ async function filesOfFolder(path: string): Promise<string[] | null> {
   const names: string[] = [];
   for (const entry of entries) {
     if (isPassedOver(entry.name)) continue;
-    // A pipe would be read for ever.
+    // A pipe would be read for ever; a link that leads nowhere is told of where it is read.
     const info = entry.isSymbolicLink() ? await stat(join(path, entry.name)).catch(() => null) : entry;
-    if (info?.isFile()) names.push(entry.name);
+    if (info === null || info.isFile()) names.push(entry.name);
   }
   return names.sort();
 }

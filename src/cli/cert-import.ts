@@ -7,13 +7,20 @@ import { findIntermediatesWith } from '../flow/intermediates.ts';
 import {
   type ImportCandidate,
   type ImportVerdict,
-  inImportOrder,
+  type JudgeImport,
   judgeImportsOf,
+  type Replaced,
 } from '../flow/judge-import.ts';
 import { everyList } from '../flow/list-context.ts';
-import { chunksOf } from '../store/chunks.ts';
 import { addressOf } from './arguments.ts';
-import { readCertificateFiles } from './cert-files.ts';
+import {
+  certificatesOf,
+  type FileProblem,
+  type FoundInFile,
+  listFiles,
+  type Survey,
+  survey,
+} from './cert-files.ts';
 import { cliFault } from './faults.ts';
 import { counted, instant, shortSha } from './output.ts';
 import { progressOn } from './progress.ts';
@@ -50,6 +57,8 @@ interface Told {
   readonly purposes: readonly string[];
   readonly notAfter: string;
   readonly released: number;
+  /** What it took the place of though that has another key. */
+  readonly replaces: readonly Replaced[];
 }
 
 /** Certificates that share a transaction and the fsyncs of their files. */
@@ -59,14 +68,13 @@ async function importAll(session: Session, paths: readonly string[], options: Im
   const { site, database, output } = session;
   const order = orderOf(session, options);
   const isDry = options.dryRun === true;
-  const read = await readCertificateFiles(paths.length > 0 ? paths : ['-'], process.stderr);
-  const candidates = inImportOrder(read.candidates);
-  const judge = await judgementFor(session, order, candidates);
+  const { files, problems } = await listFiles(paths.length > 0 ? paths : ['-']);
+  const found = await survey(files, order.pin, process.stderr);
+  const judge = await judgementFor(session, order, found);
   const parts = { database, folder: site.certificates, lifetimeMs: site['queue.lifetime'] };
-  const progress = progressOn(process.stderr, 'certificates', candidates.length);
+  const progress = progressOn(process.stderr, 'certificates', found.certificates);
   const told: Told[] = [];
-  const problems = [...read.problems];
-  for (const chunk of chunksOf(candidates, atOnce)) {
+  for await (const chunk of inChunks(certificatesOf(files), problems)) {
     const verdicts: ImportVerdict[] = [];
     for (const candidate of chunk) verdicts.push(await judge(candidate));
     const taken = isDry ? [] : verdicts.filter((one) => one.outcome === 'imported');
@@ -90,10 +98,29 @@ async function importAll(session: Session, paths: readonly string[], options: Im
     authorities: told.length - own.length,
     problems: problems.length,
   };
-  output.result({ dryRun: isDry, certificates: told, problems, summary }, [
-    ...told.map((one) => sentenceOf(one, isDry)),
-    ...(told.length > 1 ? [summaryOf(summary, isDry)] : []),
-  ]);
+  output.result({ dryRun: isDry, certificates: told, problems, summary }, sentencesOf(told, summary, isDry));
+}
+
+/** Candidates by the hundred, each once; what is no candidate goes to `problems`. */
+async function* inChunks(
+  found: AsyncIterable<FoundInFile>,
+  problems: FileProblem[],
+): AsyncGenerator<ImportCandidate[]> {
+  const seen = new Set<string>();
+  let chunk: ImportCandidate[] = [];
+  for await (const { candidate, problem } of found) {
+    if (problem) problems.push(problem);
+    if (candidate === null) continue;
+    const { certificate, named } = candidate;
+    const key = [certificate.sha256, named?.address ?? '', named?.use ?? ''].join(' ');
+    if (seen.has(key)) continue;
+    seen.add(key);
+    chunk.push(candidate);
+    if (chunk.length < atOnce) continue;
+    yield chunk;
+    chunk = [];
+  }
+  if (chunk.length > 0) yield chunk;
 }
 
 function orderOf({ who, now }: Session, options: ImportOptions): ImportOrder {
@@ -109,21 +136,20 @@ function orderOf({ who, now }: Session, options: ImportOptions): ImportOrder {
   return { address, pin, who, now };
 }
 
-async function judgementFor(session: Session, order: ImportOrder, candidates: readonly ImportCandidate[]) {
+async function judgementFor(session: Session, order: ImportOrder, found: Survey): Promise<JudgeImport> {
   const { site, database, keyring, clock } = session;
   const lists = await everyList(database.q, site.defaults, () => undefined);
   const intermediates = findIntermediatesWith({ q: database.q, clock });
   const parts = { database, keyring, lists, intermediates, revocation: openRevocation(site, session) };
-  const people = candidates.filter(({ certificate }) => !certificate.isCa);
   // A pin is one person's word about one certificate: a bundle pinned to one address would be a slip.
-  if (order.pin !== null && new Set(people.map(({ certificate }) => certificate.sha256)).size > 1) {
+  if (order.pin !== null && !found.isOne) {
     throw cliFault('usage-value', {
       what: '--pin',
-      found: counted(people.length, 'certificate'),
+      found: counted(found.people, 'certificate'),
       expected: 'one certificate',
     });
   }
-  return judgeImportsOf(parts, order, candidates);
+  return judgeImportsOf(parts, order, found.authorities);
 }
 
 function tell(verdict: ImportVerdict, released: number): Told {
@@ -140,7 +166,13 @@ function tell(verdict: ImportVerdict, released: number): Told {
     purposes,
     notAfter: instant(notAfter),
     released,
+    replaces: verdict.replaces,
   };
+}
+
+function* sentencesOf(told: readonly Told[], summary: Summary, dryRun: boolean): Generator<string> {
+  for (const one of told) yield sentenceOf(one, dryRun);
+  if (told.length > 1) yield summaryOf(summary, dryRun);
 }
 
 function sentenceOf(one: Told, dryRun: boolean): string {
@@ -151,13 +183,21 @@ function sentenceOf(one: Told, dryRun: boolean): string {
   if (one.outcome === 'known') return `known     ${rest}`;
   const copies =
     one.released > 0 ? `; ${counted(one.released, 'waiting copy', 'waiting copies')} released` : '';
-  return `${dryRun ? 'would be imported' : 'imported '} ${rest}${copies}`;
+  const others = new Map(one.replaces.map(({ address, sha256 }) => [sha256, address]));
+  const place = [...others].map(([sha256, address]) => `${shortSha(sha256)} of ${address}`).join(', ');
+  const instead = place === '' ? '' : `; in the place of ${place}, which has another key`;
+  return `${dryRun ? 'would be imported' : 'imported '} ${rest}${instead}${copies}`;
 }
 
-function summaryOf(
-  d: { imported: number; known: number; refused: number; authorities: number; problems: number },
-  dryRun: boolean,
-): string {
+interface Summary {
+  readonly imported: number;
+  readonly known: number;
+  readonly refused: number;
+  readonly authorities: number;
+  readonly problems: number;
+}
+
+function summaryOf(d: Summary, dryRun: boolean): string {
   const parts = [
     `${d.imported} ${dryRun ? 'would be imported' : 'imported'}`,
     `${d.known} already known`,

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import type { Certificate } from '../pki/certificate.ts';
 import { type PathResult, validatePath } from '../pki/path.ts';
 import type { PathPurpose } from '../pki/path-rules.ts';
 import type { Reason } from '../pki/reasons.ts';
@@ -7,7 +6,7 @@ import { collect, oneOf } from './arguments.ts';
 import { type JudgeOptions, judgingOf, outputOf, told, withJudgeOptions } from './inspect.ts';
 import { readCertificates } from './inspect-files.ts';
 import { remedies } from './inspect-remedies.ts';
-import { ofRevocation, specific, wordsFor } from './inspect-words.ts';
+import { specific, wordsFor } from './inspect-words.ts';
 import { folded, instant, shortSha } from './output.ts';
 
 const purposes = ['any', 'sign', 'encrypt'] as const satisfies readonly PathPurpose[];
@@ -96,8 +95,8 @@ function verdictLines(value: CertificateVerdict, result: PathResult, at: number,
     const issuer = result.missingIssuer;
     if (reason === 'no-path' && issuer)
       return `its chain ends at ${issuer}, which is not among the authorities given; add it with \`--ca FILE\`, or with \`--untrusted FILE\` if it is an intermediate one`;
-    const concerned = concernedBy(reason, result, at);
-    return wordsFor(reason, { subject: concerned?.subject ?? null, issuer: concerned?.issuer ?? null });
+    const concerned = result.flaws.find((flaw) => flaw.reason === reason)?.certificate;
+    return wordsFor(reason, concerned ?? {});
   });
   const say = (text: string, first = '') => folded(text, { width, first });
   return [
@@ -116,14 +115,4 @@ function verdictLines(value: CertificateVerdict, result: PathResult, at: number,
           ...[...new Set(why.map((one) => remedies[one]))].flatMap((one) => say(`${one}.`, '- ')),
         ]),
   ];
-}
-
-/** The certificate of the path that a reason is about, where that can be told. */
-function concernedBy(reason: Reason, { path, unchecked }: PathResult, at: number): Certificate | null {
-  if (reason === 'expired') return path.find((one) => one.notAfter < at) ?? null;
-  if (reason === 'not-yet-valid') return path.find((one) => at < one.notBefore) ?? null;
-  if (!ofRevocation.has(reason)) return null;
-  const open = unchecked.map((one) => one.sha256);
-  const asked = path.slice(0, -1).filter((one) => open.includes(one.sha256) === (reason !== 'revoked'));
-  return asked.length === 1 ? (asked[0] ?? null) : null;
 }

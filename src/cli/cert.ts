@@ -1,8 +1,15 @@
 import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
+import { everyList } from '../flow/list-context.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import { toPem } from '../pki/pem.ts';
-import { allBindings, bindingsOf, bindingsOfCertificate, historyOf } from '../store/bindings.ts';
+import {
+  allBindings,
+  bindingsOf,
+  bindingsOfCertificate,
+  historyOf,
+  unapprovedOf,
+} from '../store/bindings.ts';
 import { type CertificateRow, certificatesAfter, findCertificate, inUse } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
 import type { BindingChange, BindingRow, Purpose } from '../store/schema.ts';
@@ -32,13 +39,13 @@ export function addCert(program: Command): void {
     )
     .action(
       onSite<[{ address?: string; problems?: true }]>((session, { address, problems }) =>
-        problems ? listProblems(session, address) : listBindings(session, address, null),
+        problems ? listProblems(session, address) : listBindings(session, address),
       ),
     );
   cert
     .command('pending')
     .description('certificates that wait for `cert approve`')
-    .action(onSite<[]>((session) => listBindings(session, undefined, 'pending')));
+    .action(onSite<[]>(listPending));
   cert
     .command('show <sha256|address>')
     .description('all that is known of certificates: by fingerprint (its beginning is enough) or by address')
@@ -52,15 +59,30 @@ export function addCert(program: Command): void {
   addCertChange(cert);
 }
 
-async function listBindings(
+async function listBindings(session: Session, text: string | undefined): Promise<void> {
+  const { q } = session.database;
+  const rows = text === undefined ? await everyBinding(q, null) : await bindingsOf(q, addressOf(text));
+  await showBindings(session, rows, 'No certificates are known.');
+}
+
+/** What waits everywhere, and what is in use though lists with `harvest.first: owner` wait for a word about it. */
+async function listPending(session: Session): Promise<void> {
+  const { database, site, output } = session;
+  const rows = await everyBinding(database.q, 'pending');
+  const lists = await everyList(database.q, site.defaults, (list, words) =>
+    output.note(`${list} is left out: ${words}`),
+  );
+  const unapproved = new Map<string, BindingRow>();
+  for (const list of lists.filter(({ policy }) => policy['harvest.first'] !== 'verified'))
+    for (const row of await unapprovedOf(database.q, list.id)) unapproved.set(row.address, row);
+  await showBindings(session, [...rows, ...unapproved.values()], 'No certificate waits for approval.');
+}
+
+async function showBindings(
   { database, output, now }: Session,
-  text: string | undefined,
-  state: BindingRow['state'] | null,
+  rows: readonly BindingRow[],
+  none: string,
 ): Promise<void> {
-  const rows =
-    text === undefined
-      ? await everyBinding(database.q, state)
-      : await bindingsOf(database.q, addressOf(text));
   const value = [];
   for (const row of rows) {
     const certificate = await findCertificate(database.q, row.sha256);
@@ -85,7 +107,7 @@ async function listBindings(
         shortSha(one.sha256),
         one.subject,
       ]),
-      state === 'pending' ? 'No certificate waits for approval.' : 'No certificates are known.',
+      none,
     ),
   );
 }
@@ -195,7 +217,7 @@ async function exportPem(
   const purpose: Purpose = oneOf('--purpose', options.purpose, purposes);
   const address = addressOf(text);
   const row = await inUse(database.q, address, purpose);
-  if (!row) throw cliFault('certificate-none', { address });
+  if (!row) throw cliFault('certificate-none', { address, purpose });
   const pem = toPem(row.der);
   output.result({ address, purpose, sha256: row.sha256, pem }, pem.trimEnd().split('\n'));
 }

@@ -22,16 +22,28 @@ export const cliFault = faultsOf({
   'role-unknown': (d: { list: string; address: string; role: string }) =>
     `${d.address} is no ${d.role} of ${d.list}; nothing was changed`,
   'member-unknown': (d: { list: string; address: string }) => `${d.address} is not a member of ${d.list}`,
-  'certificate-none': (d: { address: string }) => `no certificate is in use for ${d.address}`,
+  'certificate-none': (d: { address: string; purpose?: string | null }) =>
+    `no certificate is in use for ${d.address}${d.purpose === 'enc' ? ' to encrypt to' : d.purpose === 'sign' ? ' to sign with' : ''}: see \`reseal cert list --address ${d.address}\``,
   'certificate-unknown': (d: { name: string }) =>
     `no certificate is known by ${d.name}: see \`reseal cert list\``,
+  'certificate-not-waiting': (d: {
+    name: string;
+    address: string;
+    several: boolean;
+    state: string | null;
+  }) => {
+    const words =
+      d.state === null ? `none that begins with ${d.name}` : `${d.name} does not: it is ${d.state}`;
+    const what = d.several ? `several begin with ${d.name}, give more digits` : words;
+    return `of the certificates of ${d.address} that wait, ${what}; see \`reseal cert list --address ${d.address}\``;
+  },
   'id-unknown': (d: { id: string; what: string }) => `${d.id} is no ${d.what}: see \`reseal queue list\``,
   'message-unknown': (d: { id: string }) =>
     `nothing is known of the message ${d.id}: give its Message-ID, its id in the spool or the number of a posting; what is older than \`retention\` is forgotten`,
   'not-confirmed': (d: { what: string; hint: string }) => `${d.what}: nothing was changed${d.hint}`,
   'usage-passphrase': (d: { why: string }) => `the passphrase cannot be taken: ${d.why}`,
   'key-unknown': (d: { list: string; name: string; known: readonly string[] }) =>
-    `${d.list} has no key pair "${d.name.slice(0, 100)}" that can be used: give one of ${d.known.join(', ') || 'none'}, or the first digits of its fingerprint (reseal key list)`,
+    `${d.list} has no key pair ${d.known.length > 0 ? `"${d.name.slice(0, 100)}" ` : ''}that can be used${d.known.length > 0 ? `: give one of ${d.known.join(', ')}, or the first digits of its fingerprint` : ''} (\`reseal key list ${d.list}\`)`,
   'key-in-use': (d: { list: string; path: string }) =>
     `${d.path} is in use: \`reseal key rotate ${d.list}\` puts a new pair in its place, \`reseal key retire\` leaves it to open mail with`,
   'key-needed': (d: { path: string; count: number; needs: readonly string[]; list: string }) =>

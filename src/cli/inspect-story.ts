@@ -6,7 +6,7 @@ import type { OpenReport } from '../smime/open.ts';
 import type { Verdict } from '../smime/verdict.ts';
 import { remedies } from './inspect-remedies.ts';
 import type { InspectedCertificate, InspectedLayer, Inspection } from './inspect-value.ts';
-import { ofRevocation, specific, wordsFor } from './inspect-words.ts';
+import { specific, wordsFor } from './inspect-words.ts';
 import { counted, folded, instant, shortSha, table } from './output.ts';
 
 /** What the story needs beside the stable value. */
@@ -15,8 +15,6 @@ export interface InspectionStory {
   readonly value: Inspection;
   /** Certificates whose keys were given. */
   readonly own: readonly Certificate[];
-  /** Authorities that were given. */
-  readonly anchors: readonly Certificate[];
   /** Whether revocation lists were given. */
   readonly crls: boolean;
   /** The instant judged at, ms. */
@@ -149,30 +147,11 @@ function foundWords(signer: SignerVerdict, story: InspectionStory): string {
 function sentencesOf(reasons: readonly Reason[], story: InspectionStory, signer?: SignerVerdict): string {
   return specific(reasons)
     .map((reason) => {
-      const missing = signer ? signer.missingIssuer : story.report.missingIssuer;
-      const concerned = signer ? subjectFor(reason, signer, story) : null;
-      const issuer = reason === 'crl-missing' ? (concerned?.issuer ?? null) : missing;
-      return wordsFor(reason, { issuer, subject: concerned?.subject ?? null, address: story.report.claimed });
+      const flaw = signer?.flaws.find((one) => one.reason === reason);
+      const issuer = flaw ? flaw.issuer : story.report.missingIssuer;
+      return wordsFor(reason, { issuer, subject: flaw?.subject ?? null, address: story.report.claimed });
     })
     .join('; ');
-}
-
-/**
- * The signer's own certificate, where it is the one concerned: by its dates, or since an authority given issued it, so that
- * revocation asks of no other. Another one of the path has no name here.
- */
-function subjectFor(
-  reason: Reason,
-  signer: SignerVerdict,
-  { value, at, anchors }: InspectionStory,
-): InspectedCertificate | null {
-  const own = value.certificates.find((one) => one.sha256 === signer.certificate);
-  if (!own) return null;
-  const isOutOfTime =
-    (reason === 'expired' && Date.parse(own.not_after) < at) ||
-    (reason === 'not-yet-valid' && at < Date.parse(own.not_before));
-  const isAlone = anchors.some((anchor) => anchor.subject === own.issuer);
-  return isOutOfTime || (ofRevocation.has(reason) && isAlone) ? own : null;
 }
 
 /** What would change the verdict, once for each reason that a layer or the verdict has. */

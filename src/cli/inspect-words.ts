@@ -22,14 +22,6 @@ export function specific(reasons: readonly Reason[]): readonly Reason[] {
   return reasons.some((reason) => reason.startsWith('weak-')) ? reasons.filter(isPlain) : reasons;
 }
 
-/** Reasons that speak of the revocation of one certificate. */
-export const ofRevocation: ReadonlySet<Reason> = new Set([
-  'revoked',
-  'crl-missing',
-  'crl-expired',
-  'crl-invalid',
-]);
-
 /** The sentence of `inspect` and `cert verify` for a reason, naming what `data` has, without a full stop. */
 export function wordsFor(reason: Reason, data: ReasonData): string {
   return (ownSentences[reason] ?? ((d: ReasonData) => sentenceOf(reason, d)))(data);

@@ -16,7 +16,7 @@ import {
   withPassphraseOptions,
 } from './key-generate.ts';
 import { announceFrom, fileOf, isInUse, type ListPairs, pairNamed, pairsOf, recordKey } from './key-pair.ts';
-import { counted, shortSha } from './output.ts';
+import { shortSha } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 type RotateOptions = KeyOptions &
@@ -68,6 +68,7 @@ async function rotate(session: Session, name: string, options: RotateOptions): P
       : listKeyFault('keys-exist', { folder, why });
   }
   await confirmPlan(order.plan, options.yes === true);
+  if (!csr) await confirmSelfSigned(before, options.yes === true);
   const passphrase = await newKeyPassphrase(session, address, options);
   if (csr) {
     const request = await requestNewKeys({ folder, address, ...order, passphrase, now });
@@ -99,6 +100,16 @@ async function rotate(session: Session, name: string, options: RotateOptions): P
   ]);
 }
 
+/** Asks before an authority's certificate gives way to one that nobody's mail program trusts. Fault 'not-confirmed'. */
+async function confirmSelfSigned({ signing, encryption }: ListPairs, yes: boolean): Promise<void> {
+  const certificate = (signing ?? encryption)?.certificate;
+  if (!certificate || certificate.issuerName === certificate.subjectName) return;
+  await confirm(
+    `The certificate in use was issued by ${certificate.issuer}; the new one would be self-signed, and mail programs would warn of it (--csr makes a request for the authority instead)`,
+    yes,
+  );
+}
+
 function rotated(
   { address, folder, signing, encryption }: ListPairs,
   retired: readonly string[],
@@ -127,9 +138,8 @@ function rotatedWords({ address, encryption, problems }: ListPairs): string[] {
 
 /** Who was told of a new key. */
 export function toldWords(told: number): string {
-  return told === 0
-    ? 'Nobody was told of it.'
-    : `${counted(told, 'person', 'people')} get a signed mail about it.`;
+  if (told === 0) return 'Nobody was told of it.';
+  return `${told === 1 ? '1 person gets' : `${told} people get`} a signed mail about it.`;
 }
 
 async function retire(session: Session, name: string, which: string, options: { yes?: true }): Promise<void> {

@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
 import { passphraseOf, readSecret } from '../config/secrets.ts';
+import { certificatesInFile } from '../flow/certificate-files.ts';
 import { type Imported, importKeys } from '../flow/key-import.ts';
 import { asksForPassphrase, type KeyMaterial, readKeyMaterial } from '../pki/key-material.ts';
 import { record } from '../store/ledger.ts';
 import { touch } from '../store/meta.ts';
 import { readInput } from './arguments.ts';
+import { cliFault } from './faults.ts';
 import { askPassphrase } from './inspect-passphrase.ts';
 import { toldWords } from './key-change.ts';
 import { announceFrom, pairsOf } from './key-pair.ts';
@@ -35,7 +37,7 @@ export function addKeyImport(key: Command): void {
     .addHelpText(
       'after',
       `
-The file may be PEM (a certificate with its chain, a key, or both), PKCS#12 (.p12, .pfx) or DER:
+The file may be PEM (a certificate with its chain, a key, or both), PKCS#12 (.p12, .pfx), PKCS#7 (.p7b) or DER:
   reseal key import team@lists.example certificate.pem
   reseal key import team@lists.example team.p12`,
     )
@@ -53,9 +55,7 @@ async function importFile(
   const { address } = before;
   const material = await readMaterial(file, options);
   const more = [options.cert, options.chain].filter((path) => path !== undefined);
-  const others = await Promise.all(
-    more.map(async (path) => readKeyMaterial(await readInput(path), null, path)),
-  );
+  const others = await Promise.all(more.map(async (path) => materialIn(await readFileOf(path), null, path)));
   const passphrase = await passphraseOf(site, address);
   const imported = await importKeys({
     folder: folderOf(address),
@@ -97,15 +97,15 @@ function joined(all: readonly KeyMaterial[]): KeyMaterial {
 /** The file's content; its passphrase is asked for where it is needed and not given. */
 async function readMaterial(path: string, options: ImportOptions): Promise<KeyMaterial> {
   const given = options.passphraseFile === undefined ? null : await readSecret(options.passphraseFile);
-  const file = await readInput(path);
+  const file = await readFileOf(path);
   try {
-    return readKeyMaterial(file, given, path);
+    return materialIn(file, given, path);
   } catch (error) {
     if (given !== null || !asksForPassphrase(error)) throw error;
     const asked = await askPassphrase(`Passphrase of ${path}: `);
     if (asked === null) throw error;
     try {
-      return readKeyMaterial(file, asked, path);
+      return materialIn(file, asked, path);
     } finally {
       asked.fill(0);
     }
@@ -113,6 +113,23 @@ async function readMaterial(path: string, options: ImportOptions): Promise<KeyMa
     given?.fill(0);
     file.fill(0);
   }
+}
+
+/** Pairs of many years with their chains are far smaller. */
+const mostOctets = 4 * 1024 ** 2;
+
+async function readFileOf(path: string): Promise<Buffer> {
+  const file = await readInput(path, mostOctets);
+  if (file.length <= mostOctets) return file;
+  throw cliFault('file-unreadable', { path, why: `it has more than ${mostOctets / 1024 ** 2} MB` });
+}
+
+/** What the file holds; authorities send a certificate with its chain as PKCS #7, too. */
+function materialIn(file: Buffer, passphrase: Buffer | null, path: string): KeyMaterial {
+  const material = readKeyMaterial(file, passphrase, path);
+  if (material.certificates.length > 0) return material;
+  const certificates = [...certificatesInFile(file)].flatMap((one) => one.certificate ?? []);
+  return certificates.length > 0 ? { keys: material.keys, certificates, problems: [] } : material;
 }
 
 async function recordImport(

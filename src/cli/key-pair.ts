@@ -1,6 +1,7 @@
 import { composeHere } from '../app/compose-here.ts';
 import { announceKeys, planAnnouncement } from '../flow/key-announcement.ts';
-import { certificatePath } from '../flow/key-files.ts';
+import { certificatePath, keySuffixes, waitingFolder } from '../flow/key-files.ts';
+import { keyProblem } from '../flow/keyring.ts';
 import type { KeyPair } from '../pki/keys.ts';
 import type { Queries } from '../store/database.ts';
 import { record } from '../store/ledger.ts';
@@ -14,7 +15,10 @@ export interface ListPairs {
   readonly address: string;
   readonly folder: string;
   readonly pairs: readonly KeyPair[];
+  /** Each with its remedy. */
   readonly problems: readonly string[];
+  /** A new key waits beside the one in use until an authority's certificate for it is imported. */
+  readonly isRequested: boolean;
   readonly signing: KeyPair | null;
   readonly encryption: KeyPair | null;
 }
@@ -29,7 +33,8 @@ export async function pairsOf(session: Session, name: string): Promise<ListPairs
     address,
     folder: folderOf(address),
     pairs,
-    problems: problems.map((problem) => problem.message),
+    problems: problems.map((problem) => keyProblem(problem, address)),
+    isRequested: (await keySuffixes(waitingFolder(folderOf(address)))).length > 0,
     signing: await keyring.signingPair({ address }),
     encryption: await keyring.encryptionPair({ address }),
   };

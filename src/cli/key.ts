@@ -9,7 +9,7 @@ import { addKeyExport } from './key-export.ts';
 import { addKeyGenerate, keyHolder } from './key-generate.ts';
 import { addKeyImport } from './key-import.ts';
 import { isInUse, type ListPairs, pairsOf } from './key-pair.ts';
-import { instant, shortSha, table } from './output.ts';
+import { folded, instant, shortSha, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 /** `key …`: the key pairs of lists and of the service address, from the first to the last. */
@@ -34,7 +34,7 @@ export function addKey(program: Command): void {
 async function listKeys(session: Session, name: string): Promise<void> {
   const { output, now } = session;
   const all = await pairsOf(session, name);
-  const { address, folder, pairs, problems, signing, encryption } = all;
+  const { address, folder, pairs, problems, signing, encryption, isRequested } = all;
   const keys = pairs.map((pair) => ({
     suffix: pair.suffix,
     state: isInUse(all, pair) ? 'active' : 'retired',
@@ -50,7 +50,7 @@ async function listKeys(session: Session, name: string): Promise<void> {
     problems: isInUse(all, pair) ? problemsOf(pair.certificate, { address, now, use: useBy(all, pair) }) : [],
   }));
   if (problems.length > 0) process.exitCode = 1;
-  output.result({ list: address, folder, keys, problems }, [
+  output.result({ list: address, folder, keys, requested: isRequested, problems }, [
     ...table(
       ['FILES', 'STATE', 'KEY', 'UNTIL', 'USED TO', 'SHA-256', 'SUBJECT'],
       keys.map((one) => [
@@ -64,7 +64,15 @@ async function listKeys(session: Session, name: string): Promise<void> {
       ]),
       `There is no key pair that can be used in ${folder}.`,
     ),
-    ...problems.map((problem) => `problem: ${problem}`),
+    ...(isRequested
+      ? [
+          `A new key waits for its certificate: \`reseal key csr ${address}\` prints the request,`,
+          `\`reseal key import ${address} FILE\` takes what an authority makes of it.`,
+        ]
+      : []),
+    ...problems.flatMap((problem) =>
+      folded(problem, { width: output.width, first: 'problem: ', rest: '  ' }),
+    ),
     ...keys.flatMap((one) => one.problems.map((problem) => `problem: cert.pem${one.suffix}: ${problem}`)),
   ]);
 }

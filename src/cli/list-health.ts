@@ -61,7 +61,7 @@ function memberValue({ member, certificate, found }: MemberHealth) {
 }
 
 /** A screen has room for so many of each kind. */
-const mostShown = 20;
+const mostShown = 10;
 
 function healthLines(
   { address, state }: { readonly address: string; readonly state: string },
@@ -75,19 +75,35 @@ function healthLines(
     `${address} (${state})`,
     ...say('members:    ', `${counts.active} active, ${counts.suspended} suspended`),
     ...say('encrypted:  ', `${counts.ready} could receive a post now, ${counts.missing} could not`),
+    ...(missing.length > mostShown ? say('            ', byReason(missing)) : []),
     ...keys.flatMap((key) => say('key:        ', keyWords(key, now))),
     ...(keys.length === 0 ? ['key:        none that can be used'] : []),
     ...problems.flatMap((problem) => say('problem:    ', problem)),
     ...missing
       .slice(0, mostShown)
       .flatMap(({ member, found }) =>
-        say('missing:    ', `${member.address}: ${found.usable ? '' : found.detail}`),
+        say(
+          'missing:    ',
+          `${member.address}: ${found.usable ? '' : withoutName(found.detail, member.address)}`,
+        ),
       ),
     ...more('missing:    ', missing.length),
     ...(others.length > 0 ? ['', ...memberTable(others.slice(0, mostShown))] : []),
     ...more('', others.length),
   ];
 }
+
+/** How many of those who could not have which reason: many cannot be looked through. */
+function byReason(missing: readonly MemberHealth[]): string {
+  const counts = new Map<string, number>();
+  for (const { found } of missing)
+    if (!found.usable) counts.set(found.reason, (counts.get(found.reason) ?? 0) + 1);
+  const sorted = [...counts].sort(([, a], [, b]) => b - a);
+  return sorted.map(([reason, count]) => `${reason} ${count}`).join(', ');
+}
+
+/** The sentence where the address stands before it. */
+const withoutName = (detail: string, address: string): string => detail.replace(` for ${address}`, '');
 
 function keyWords({ suffix, uses, notAfter, sha256, problems }: KeyHealth, now: number): string {
   const until = now > notAfter ? 'EXPIRED' : 'valid until';
@@ -103,7 +119,7 @@ function memberTable(members: readonly MemberHealth[]): string[] {
     found.usable ? found.choice.cipher : '-',
     found.usable ? found.choice.keyTransport : '-',
     certificate ? shortSha(certificate.sha256) : '-',
-    found.usable ? '-' : found.detail,
+    found.usable ? '-' : withoutName(found.detail, member.address),
   ]);
   return table(['MEMBER', 'STATE', 'UNTIL', 'CIPHER', 'KEY TRANSPORT', 'SHA-256', 'WHY NOT'], rows, '');
 }

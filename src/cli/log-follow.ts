@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { findLedger, type LedgerQuery, type LedgerRow, newestLedgerId } from '../store/ledger.ts';
-import { instant, secondOf } from './output.ts';
+import { detailOf, lineValue } from './log-lines.ts';
+import { secondOf } from './output.ts';
 import type { Session } from './site-command.ts';
 
 const pollMs = 1000;
@@ -16,14 +17,20 @@ export type LogFilter = Pick<LedgerQuery, 'list' | 'member' | 'messageIds'>;
  */
 export async function followLedger(
   { database: { q }, output }: Pick<Session, 'database' | 'output'>,
-  d: { readonly filter: LogFilter; readonly from: number | null; readonly signal: AbortSignal },
+  d: {
+    readonly filter: LogFilter;
+    readonly from: number | null;
+    /** Of the lines since `from` only so many, the newest. */
+    readonly limit: number;
+    readonly signal: AbortSignal;
+  },
 ): Promise<void> {
   const print = (rows: readonly LedgerRow[]) => {
     for (const row of rows) output.item(lineValue(row), lineOf(row));
   };
   let seen = await newestLedgerId(q);
   if (d.from !== null) {
-    const past = await findLedger(q, { ...d.filter, from: d.from, limit: mostAtOnce });
+    const past = await findLedger(q, { ...d.filter, from: d.from, limit: d.limit });
     print(past.filter((row) => row.id <= seen));
   }
   while (!d.signal.aborted) {
@@ -48,16 +55,6 @@ export function untilInterrupted(): { readonly signal: AbortSignal; done(): void
     signal: controller.signal,
     done: () => void process.off('SIGINT', stop).off('SIGTERM', stop),
   };
-}
-
-/** A line of the ledger as JSON gives it. */
-export function lineValue({ at, id: _, postingId: posting, ...line }: LedgerRow) {
-  return { at: instant(at), ...line, posting };
-}
-
-/** What a line says in words, or what the relay said. */
-export function detailOf({ detail, reason, data }: LedgerRow): string {
-  return detail ?? reason ?? (typeof data?.reply === 'string' ? data.reply : '');
 }
 
 const eventWidth = 16;

@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import { day, duration } from '../policy/kinds.ts';
 import { findLedger, type LedgerRow } from '../store/ledger.ts';
+import { listsOfAddress } from '../store/members.ts';
 import { addressOf, listNamed, wholeNumber } from './arguments.ts';
 import { cliFault } from './faults.ts';
-import { detailOf, followLedger, lineValue, untilInterrupted } from './log-follow.ts';
+import { followLedger, untilInterrupted } from './log-follow.ts';
+import { detailOf, lineValue } from './log-lines.ts';
 import { messageIdsNamed } from './message-name.ts';
-import { secondOf, table } from './output.ts';
+import { instant, secondOf, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 interface LogOptions {
@@ -50,10 +52,11 @@ async function log(session: Session, options: LogOptions): Promise<void> {
     ...(options.member === undefined ? {} : { member: addressOf(options.member) }),
     ...(messageIds ? { messageIds } : {}),
   };
+  if (filter.member !== undefined) await noteStranger(session, filter.member);
   if (options.follow) {
     const from = options.since === undefined ? null : startOf(options.since, now);
     const { signal, done } = untilInterrupted();
-    return followLedger(session, { filter, from, signal }).finally(done);
+    return followLedger(session, { filter, from, limit, signal }).finally(done);
   }
   const since = options.since ?? (messageIds ? null : '1d');
   const from = since === null ? {} : { from: startOf(since, now) };
@@ -65,6 +68,15 @@ async function log(session: Session, options: LogOptions): Promise<void> {
     output.note(`only the newest ${limit} lines are shown: narrow it down, or set --limit`);
   if (since !== null && startOf(since, now) < now - site.retention)
     output.note('lines older than `retention` are forgotten');
+}
+
+/** Perhaps the address is mistyped: nothing else would tell. */
+async function noteStranger({ database: { q }, output }: Session, member: string): Promise<void> {
+  const known = (await listsOfAddress(q, member)).length + (await findLedger(q, { member, limit: 1 })).length;
+  if (known === 0)
+    output.note(
+      `${member} is on no list, and the ledger has nothing of this address: \`reseal member list LIST\` shows who is`,
+    );
 }
 
 /** A list that was removed stays in the ledger under its address. */
@@ -79,9 +91,12 @@ export function startOf(text: string, now: number): number {
   const ago = duration(1000, 36_500 * day).schema.safeParse(text);
   if (ago.success) return now - ago.data;
   const at = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z)?$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(at)) return at;
-  const expected = 'so long ago (3d, 12h, 30m) or a date such as 2026-01-31';
-  throw cliFault('usage-value', { what: '--since', found: text, expected });
+  const refuse = (expected: string) => cliFault('usage-value', { what: '--since', found: text, expected });
+  // Date.parse takes a day that its month does not have for one of the next month.
+  if (Number.isNaN(at) || !instant(at).startsWith(text.slice(0, 10)))
+    throw refuse('so long ago (3d, 12h, 30m) or a date such as 2026-01-31');
+  if (at > now) throw refuse(`a time that is over: it is ${instant(now)} now`);
+  return at;
 }
 
 /** Columns that say the same in each line are left out. */

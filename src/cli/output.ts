@@ -3,8 +3,11 @@ export interface Output {
   readonly json: boolean;
   /** Columns that folded text may have. */
   readonly width: number;
-  /** The command's one result: `value` as one JSON value under `--json`, else `lines` for people. */
-  result(value: unknown, lines: readonly string[]): void;
+  /**
+   * The command's one result: `value` as one JSON value under `--json`, else `lines` for people. It is written in pieces:
+   * long ones are never whole in memory.
+   */
+  result(value: unknown, lines: Iterable<string>): void;
   /** One of results that come one by one: a JSON value in a line of its own under `--json`, else one line for people. */
   item(value: unknown, line: string): void;
   /** Something beside the result that a person should know. */
@@ -33,12 +36,40 @@ export function outputTo(d: {
     // A pipe has no columns; who reads it may say how many he has, as for other programs.
     width: Math.min(Math.max(d.out.columns ?? d.columns ?? usualWidth, leastWidth), mostWidth),
     result: (value, lines) => {
-      const text = d.json ? jsonOf(value) : lines.map(printable).join('\n');
-      if (text !== '') d.out.write(`${text}\n`);
+      let text = '';
+      for (const piece of d.json ? jsonPieces(value) : linesOf(lines)) {
+        text += piece;
+        if (text.length < pieceLength) continue;
+        d.out.write(text);
+        text = '';
+      }
+      if (text !== '') d.out.write(text);
     },
     item: (value, line) => void d.out.write(`${d.json ? jsonOf(value, 0) : printable(line)}\n`),
     note: (text) => void d.err.write(`reseal: ${printable(text)}\n`),
   };
+}
+
+/** Characters that are written at once. */
+const pieceLength = 65_536;
+
+function* linesOf(lines: Iterable<string>): Generator<string> {
+  for (const line of lines) yield `${printable(line)}\n`;
+}
+
+/** What `jsonOf` makes of the value, with a line feed; the elements of its lists one by one. */
+function* jsonPieces(value: unknown): Generator<string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return yield `${jsonOf(value)}\n`;
+  const entries = Object.entries(value).filter(([, one]) => one !== undefined);
+  if (!entries.some(([, one]) => Array.isArray(one))) return yield `${jsonOf(value)}\n`;
+  const inner = (one: unknown, by: string) => (jsonOf(one) ?? 'null').replaceAll('\n', `\n${by}`);
+  for (const [index, [name, one]] of entries.entries()) {
+    yield `${index === 0 ? '{' : ','}\n  ${jsonOf(name)}: `;
+    if (!Array.isArray(one) || one.length === 0) yield inner(one, '  ');
+    else for (let n = 0; n < one.length; n++) yield `${n === 0 ? '[' : ','}\n    ${inner(one[n], '    ')}`;
+    if (Array.isArray(one) && one.length > 0) yield '\n  ]';
+  }
+  yield '\n}\n';
 }
 
 /** JSON whose characters beyond ASCII that could command a terminal are escaped: the same value, safe to look at. */

@@ -1,18 +1,22 @@
 import type { Command } from 'commander';
+import { openLookUps } from '../app/open-look-ups.ts';
 import { openKnownRevocation } from '../app/open-revocation.ts';
 import { contextOf } from '../flow/list-context.ts';
 import { type CopyFate, type Preview, type PreviewCopy, previewPost } from '../flow/preview.ts';
+import type { PreviewFiling, PreviewHarvest } from '../flow/preview-harvest.ts';
 import { type Reason, sentenceOf } from '../pki/reasons.ts';
 import { openMessage } from '../smime/open.ts';
 import { addressOf, listNamed } from './arguments.ts';
 import { readMessage } from './inspect-files.ts';
 import { findWithoutChange } from './list-health.ts';
-import { counted, folded, shortSha, table } from './output.ts';
+import { counted, folded, instant, shortSha, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
+import { mostOfEach, ofEach } from './some-of-each.ts';
 
 interface PreviewOptions {
   readonly list: string;
   readonly fromEnvelope?: string;
+  readonly all?: true;
 }
 
 /** `preview`: a dry run of one post. Exit code 0 whatever would become of it. */
@@ -22,6 +26,7 @@ export function addPreview(program: Command): void {
     .description('what would become of a post, and of the copy of each member; - is standard input')
     .requiredOption('--list <list>', 'the list that it would come to')
     .option('--from-envelope <address>', 'the envelope sender, <> for the null sender; else the From address')
+    .option('--all', `every member, where more than ${mostOfEach} fare alike`)
     .addHelpText(
       'after',
       `
@@ -35,16 +40,25 @@ async function preview(session: Session, file: string, options: PreviewOptions):
   const { database, site, output } = session;
   const list = contextOf(await listNamed(database.q, options.list), site.defaults);
   const message = await readMessage(file);
+  const revocation = openKnownRevocation(session);
   const parts = {
     ...session,
     workers: { open: async (request: Parameters<typeof openMessage>[0]) => openMessage(request) },
-    revocation: openKnownRevocation(session),
+    revocation,
+    intermediates: openLookUps(session, revocation).intermediates,
     openedSize: site['open.size'],
+    defaults: site.defaults,
     findRecipients: findWithoutChange(session),
   };
   const found = await previewPost(parts, list, message, senderOf(options.fromEnvelope));
-  const value = { list: list.address, ...found, copies: found.copies.map(copyValue) };
-  output.result(value, output.json ? [] : previewLines(list.address, found, output.width));
+  const value = {
+    list: list.address,
+    ...found,
+    harvest: { ...found.harvest, filings: found.harvest.filings.map(filingValue) },
+    copies: found.copies.map(copyValue),
+  };
+  const most = options.all === true ? Number.POSITIVE_INFINITY : mostOfEach;
+  output.result(value, output.json ? [] : previewLines(list.address, found, { width: output.width, most }));
 }
 
 function senderOf(text: string | undefined): string | null {
@@ -84,23 +98,49 @@ const signs: Readonly<Record<Preview['sign'], string | null>> = {
   'as-list': 'The list would sign it with its own From.',
 };
 
-function previewLines(list: string, found: Preview, width: number): string[] {
-  const { verdict, decision, rule, detail, sign, signProblem, copies } = found;
+function previewLines(
+  list: string,
+  found: Preview,
+  { width, most }: { readonly width: number; readonly most: number },
+): string[] {
+  const { verdict, decision, rule, detail, sign, signProblem, harvest, copies } = found;
   const say = (first: string, text: string | null) => (text === null ? [] : folded(text, { width, first }));
   return [
     ...say('Verdict   ', verdict && verdictWords(verdict)),
     ...say('Decision  ', `${list}: it ${decisions[decision]}${detail ? `: ${detail}` : ''}.`),
     ...say('Rule      ', rule),
     ...say('Signing   ', signProblem ? `The list would not sign it: ${signProblem}.` : signs[sign]),
-    // What is filed comes before the copies are made, so the author's own line may be better than told.
-    ...(verdict?.author && copies.length > 0
-      ? say(
-          'Note      ',
-          'Certificates that came with its signature would be judged first; this is as known now.',
-        )
-      : []),
-    ...(copies.length > 0 ? ['', ...copyLines(copies, decision)] : []),
+    ...harvestLines(harvest, width),
+    ...(copies.length > 0 ? ['', ...copyLines(copies, decision, most)] : []),
   ];
+}
+
+function filingValue({ certificate, ...filing }: PreviewFiling) {
+  return { ...filing, certificate: { ...certificate, notAfter: instant(certificate.notAfter) } };
+}
+
+const actions: Readonly<Record<PreviewFiling['action'], string>> = {
+  use: 'would come in use',
+  pending: 'would wait for a decision',
+  skip: 'would not be taken',
+};
+
+/** What its certificates would become; one line for both purposes of one. */
+function harvestLines({ filings, none }: PreviewHarvest, width: number): string[] {
+  const first = 'Harvest   ';
+  if (none !== null) return folded(`Nothing: ${none}.`, { width, first });
+  const told = new Map<string, { readonly one: PreviewFiling; readonly uses: string[] }>();
+  for (const one of filings) {
+    const key = [one.address, one.certificate.sha256, one.action, one.reason].join(' ');
+    const { uses } = told.get(key) ?? { uses: [] };
+    told.set(key, { one, uses: [...uses, one.purpose === 'enc' ? 'encryption' : 'signing'] });
+  }
+  return [...told.values()].flatMap(({ one, uses }) => {
+    const { subject, issuer, sha256 } = one.certificate;
+    const what = `${uses.join(' and ')} certificate of ${subject} (issued by ${issuer}, ${shortSha(sha256)})`;
+    const fate = one.reason === 'already-known' ? one.why : `${actions[one.action]}: ${one.why}`;
+    return folded(`${one.address}: ${what} ${fate}.`, { width, first });
+  });
 }
 
 function verdictWords({ verdict, author, encrypted, reasons }: NonNullable<Preview['verdict']>): string {
@@ -120,8 +160,11 @@ const fates: Readonly<Record<CopyFate, string>> = {
   waits: 'waits',
 };
 
-function copyLines(copies: readonly PreviewCopy[], decision: Preview['decision']): string[] {
-  const values = copies.map(copyValue);
+function copyLines(copies: readonly PreviewCopy[], decision: Preview['decision'], most: number): string[] {
+  const counts = new Map<CopyFate, number>();
+  for (const { fate } of copies) counts.set(fate, (counts.get(fate) ?? 0) + 1);
+  const { shown, more } = ofEach(copies, ({ fate }) => fate, most);
+  const values = shown.map(copyValue);
   const rows = values.map((one) => [
     one.member,
     fates[one.fate],
@@ -132,5 +175,10 @@ function copyLines(copies: readonly PreviewCopy[], decision: Preview['decision']
   ]);
   const head = ['MEMBER', 'COPY', 'CIPHER', 'KEY TRANSPORT', 'SHA-256', 'WHY'];
   const members = counted(copies.length, 'member');
-  return [`${members}${decision === 'held' ? ', if it is released' : ''}:`, ...table(head, rows, '')];
+  const all = [...counts].map(([fate, count]) => `${count} ${fates[fate]}`).join(', ');
+  return [
+    `${members}${decision === 'held' ? ', if it is released' : ''}: ${all}`,
+    ...table(head, rows, ''),
+    ...(more > 0 ? [`and ${more} more: --all names all`] : []),
+  ];
 }

@@ -6,10 +6,17 @@ import type { Queries } from '../store/database.ts';
 import { holderOf } from '../store/lock.ts';
 import { findMessage, type MessageRow, messagesIn } from '../store/messages.ts';
 import { postingsOf } from '../store/postings.ts';
-import { heldPostings, type QueuedDelivery, queuedDeliveries, sendingPostings } from '../store/queue.ts';
+import {
+  heldPostings,
+  type QueuedDelivery,
+  queuedDeliveries,
+  refusedPostings,
+  sendingPostings,
+} from '../store/queue.ts';
 import type { MessageState } from '../store/schema.ts';
 import { listNamed, wholeNumber } from './arguments.ts';
 import { counted, instant, instantOrNull, minuteOf, table } from './output.ts';
+import { dayOrNone, inStore, listed, ofOneList, type Scope, type Section } from './queue-section.ts';
 import { onSite, type Session } from './site-command.ts';
 
 const kinds = ['held', 'unopened', 'deferred', 'sending', 'quarantine'] as const;
@@ -17,27 +24,13 @@ type Kind = (typeof kinds)[number];
 
 type Filters = Partial<Record<Kind, true>> & { readonly list?: string; readonly limit: string };
 
-/** Which list is asked for (null: all), and how many lines of each kind. */
-interface Scope {
-  readonly listId: number | undefined;
-  readonly limit: number;
-}
-
-/** One kind of what waits, for JSON and for people. */
-interface Section {
-  readonly name: string;
-  readonly title: string;
-  readonly rows: readonly object[];
-  readonly shown: readonly string[];
-}
-
 /** `queue list`: what waits for somebody, what is on its way, what went wrong; all of it, or the kinds asked for. */
 export function addQueueList(queue: Command): void {
   queue
     .command('list')
     .description('list what waits, for whom, and what is on its way')
     .option('--held', 'posts that wait for a moderator, copies that wait for a certificate')
-    .option('--unopened', 'messages that could not be opened')
+    .option('--unopened', 'messages that could not be opened, or were refused as nobody vouches for them')
     .option('--deferred', 'copies that the relay did not take yet')
     .option('--sending', 'messages and copies that only wait for their turn')
     .option('--quarantine', 'messages that broke their opening, and files without a row')
@@ -113,12 +106,14 @@ const sectionsOf: Record<Kind, (session: Session, scope: Scope) => Promise<Secti
       },
     ];
   },
-  unopened: (session, scope) =>
-    messages(session, scope, {
+  unopened: async (session, scope) => [
+    ...(await messages(session, scope, {
       name: 'unopened',
       title: 'Could not be opened (queue retry MESSAGE, queue drop MESSAGE):',
       states: ['unopened'],
-    }),
+    })),
+    await refused(session, scope),
+  ],
   async deferred({ database: { q } }, scope) {
     const copies = await queuedDeliveries(q, { states: ['deferred'], ...inStore(scope) });
     return [
@@ -183,32 +178,29 @@ const sectionsOf: Record<Kind, (session: Session, scope: Scope) => Promise<Secti
   },
 };
 
-function inStore({ listId, limit }: Scope): { listId?: number; limit: number } {
-  return { ...(listId === undefined ? {} : { listId }), limit };
-}
-
-/** A table with a column LIST only where there are several. */
-function listed<T extends { readonly list: string }>(
-  rows: readonly T[],
-  columns: Readonly<Record<string, (one: T) => string>>,
-): string[] {
-  const isSeveral = new Set(rows.map((one) => one.list)).size > 1;
-  const all = isSeveral ? { LIST: (one: T) => one.list, ...columns } : columns;
-  const cells = rows.map((one) => Object.values(all).map((cell) => cell(one)));
-  return table(Object.keys(all), cells, '');
-}
-
-function ofOneList(rows: readonly { readonly list: string }[]): string {
-  const lists = [...new Set(rows.map((one) => one.list))];
-  return lists.length === 1 ? `, ${lists[0]}` : '';
+async function refused({ database, now }: Session, scope: Scope): Promise<Section> {
+  const rows = await refusedPostings(database.q, { ...inStore(scope), now });
+  return {
+    name: 'refused',
+    title: `Refused, and kept as an authority may come that vouches for it${ofOneList(rows)} (queue retry MESSAGE):`,
+    rows: rows.map((one) => ({
+      ...one,
+      receivedAt: instant(one.receivedAt),
+      retryUntil: instantOrNull(one.retryUntil),
+    })),
+    shown: listed(rows, {
+      MESSAGE: (one) => one.messageId,
+      UNTIL: (one) => dayOrNone(one.retryUntil),
+      REASON: (one) => one.reason ?? '-',
+      FROM: (one) => one.fromAddress ?? '-',
+    }),
+  };
 }
 
 function retentionFor({ database, site }: Session): Promise<Retention> {
   const quarantineMs = site['quarantine.days'] * dayMs;
   return retentionOf(database.q, { defaults: site.defaults, quarantineMs });
 }
-
-const dayOrNone = (ms: number | null): string => (ms === null ? '-' : dayOf(ms));
 
 async function untilOf(retention: Retention, message: MessageRow): Promise<number | null> {
   if (message.state === 'unopened') return retention.ofUnopened(message);

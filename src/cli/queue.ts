@@ -9,6 +9,7 @@ import { explain, isPostingNumber } from './explain.ts';
 import { cliFault } from './faults.ts';
 import { counted } from './output.ts';
 import { addQueueList } from './queue-list.ts';
+import { retriedWords } from './retry.ts';
 import { onSite, type Session } from './site-command.ts';
 
 /** `queue list|show|retry|drop|release|refuse`. */
@@ -26,7 +27,9 @@ export function addQueue(program: Command): void {
     );
   queue
     .command('retry [id]')
-    .description('try again now: a message that was not opened or is in quarantine, and its deferred copies')
+    .description(
+      'try again now: a message that was not opened, not verified or is in quarantine, and its deferred copies',
+    )
     .option('--all', 'everything that waits for its next try')
     .action(onSite<[string | undefined, { all?: true }]>(retry));
   queue
@@ -70,9 +73,7 @@ async function retry(session: Session, id: string | undefined, options: { all?: 
     id === undefined
       ? await retryAll(parts, { who, now })
       : await retryMessage(parts, messageId(id), { who, now });
-  output.result({ id: id ?? null, ...done }, [
-    `due now: ${counted(done.messages, 'message')}, ${counted(done.copies, 'copy', 'copies')}`,
-  ]);
+  output.result({ id: id ?? null, ...done }, [`due now: ${retriedWords(done)}`]);
 }
 
 async function drop(session: Session, text: string): Promise<void> {

@@ -2,6 +2,7 @@ import { type Command, CommanderError } from 'commander';
 import { errnoOf, Fault } from '../base/errors.ts';
 import { exitCodeOf } from './faults.ts';
 import { sysexits } from './inject.ts';
+import { printable } from './output.ts';
 
 /**
  * Runs the command that `argv` names and sets the exit code: 0, 1 for a failure, 2 for wrong usage or configuration.
@@ -38,18 +39,21 @@ function tell(error: unknown): number {
   // Commander has said it already. Help that was asked for has code 0; help in place of a missing command has not.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof Fault) {
-    process.stderr.write(`reseal: ${error.message}\n`);
+    process.stderr.write(`reseal: ${shown(error.message)}\n`);
     return exitCodeOf(error);
   }
   const errno = errnoOf(error);
   const words = error instanceof Error ? error : new Error(String(error));
-  if (errno !== null) process.stderr.write(`reseal: ${words.message}\n`);
+  if (errno !== null) process.stderr.write(`reseal: ${shown(words.message)}\n`);
   else
     process.stderr.write(
-      `reseal: an error in the program itself, please report it: ${words.stack ?? words.message}\n`,
+      `reseal: an error in the program itself, please report it: ${shown(words.stack ?? words.message)}\n`,
     );
   return 1;
 }
+
+/** Messages may name files and certificates of strangers; some have several lines. */
+const shown = (text: string): string => text.split('\n').map(printable).join('\n');
 
 function exitByThrowing(command: Command): void {
   command.exitOverride();

@@ -1,13 +1,21 @@
 import type { Story, StoryEvent } from '../flow/explain.ts';
 import { counted, folded } from './output.ts';
+import { ofEach } from './some-of-each.ts';
 import { clientOf } from './story-words.ts';
 
 /**
  * The ledger of one message, oldest first: the day once, then times (UTC). List and member are named where the line
- * would not say it otherwise.
+ * would not say it otherwise. Of lines about members no more than `most` of each event.
  */
-export function historyLines(story: Story, width: number): string[] {
-  const { history } = story;
+export function historyLines(story: Story, width: number, most: number): string[] {
+  const own = ofEach(
+    story.history.filter((one) => one.member !== null),
+    (one) => [one.posting, one.event, one.reason].join(' '),
+    most,
+  );
+  const named = new Set(own.shown);
+  const history = story.history.filter((one) => one.member === null || named.has(one));
+  const end = own.more > 0 ? [`  and ${own.more} more lines about members`] : [];
   const days = [...new Set(history.map((one) => one.at.slice(0, 10)))];
   const severalLists = new Set(history.flatMap((one) => one.list ?? [])).size > 1;
   const longest = Math.max(0, ...history.map((one) => one.event.length));
@@ -17,11 +25,13 @@ export function historyLines(story: Story, width: number): string[] {
   };
   const [day, ...more] = days;
   if (day === undefined) return ['The ledger has nothing about it.'];
-  if (more.length === 0) return [`History, ${day} (UTC):`, ...history.flatMap((one) => lineOf(one, '  '))];
-  return days.flatMap((date, index) => [
+  if (more.length === 0)
+    return [`History, ${day} (UTC):`, ...history.flatMap((one) => lineOf(one, '  ')), ...end];
+  const told = days.flatMap((date, index) => [
     index === 0 ? `History (UTC), ${date}:` : `${date}:`,
     ...history.filter((one) => one.at.startsWith(date)).flatMap((one) => lineOf(one, '  ')),
   ]);
+  return [...told, ...end];
 }
 
 function wordsOf({ message }: Story, one: StoryEvent, severalLists: boolean): string {

@@ -1,5 +1,8 @@
 import type { StoryMessage } from '../flow/explain.ts';
 
+/** Folds a text; `first` and `rest` are what its lines begin with. */
+export type Say = (text: string, first?: string, rest?: string) => string[];
+
 /** How instants (ISO 8601, UTC) are written in a story that began on a certain day. */
 export interface Times {
   /** `at 06:38:02`, or `on 2026-01-06 at 06:38:02` for another day. */

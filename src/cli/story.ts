@@ -1,15 +1,18 @@
-import type { Story, StoryCopy, StoryMessage, StoryPosting, StoryRefusal } from '../flow/explain.ts';
-import { type Reason, reasons, sentenceOf } from '../pki/reasons.ts';
+import { cipherWords, foundWords, namesOf, openedWords } from '../flow/crypto-lines.ts';
+import type { Story, StoryMessage, StoryPosting, StoryRefusal } from '../flow/explain.ts';
+import { sentenceOf } from '../pki/reasons.ts';
 import type { EncryptedLayer, Layer, SignerVerdict } from '../smime/layers.ts';
-import { counted, folded, shortSha, table } from './output.ts';
+import { counted, folded, shortSha } from './output.ts';
+import { copyLines } from './story-copies.ts';
 import { historyLines } from './story-history.ts';
-import { clientOf, type Times, timesOn } from './story-words.ts';
+import { clientOf, type Say, type Times, timesOn } from './story-words.ts';
 
 /**
  * A story for people, folded to `width` columns: how the message came, what each list found and decided, how each copy
- * fared, what would change it, and the ledger. Times are UTC and without the day where it is that of the arrival.
+ * fared, what would change it, and the ledger. Times are UTC and without the day where it is that of the arrival. Of
+ * members of one fate no more than `most` are named.
  */
-export function storyLines(story: Story, width: number): string[] {
+export function storyLines(story: Story, width: number, most = Number.POSITIVE_INFINITY): string[] {
   const begin = story.message?.receivedAt ?? story.history[0]?.at ?? '';
   const times = timesOn(begin.slice(0, 10));
   const say: Say = (text, first = '', rest) => folded(text, { width, first, ...(rest ? { rest } : {}) });
@@ -19,14 +22,11 @@ export function storyLines(story: Story, width: number): string[] {
       : [`Message ${story.id}, refused before it was taken: only the ledger knows it.`]),
     ...story.refusals.flatMap((refusal) => refusalWords(refusal, times, say)),
     ...(story.message ? stateOf(story.message, times, say) : []),
-    ...story.postings.flatMap((posting) => ['', ...postingWords(story, posting, times, say)]),
+    ...story.postings.flatMap((posting) => ['', ...postingWords(story, posting, { times, say, most })]),
     '',
-    ...historyLines(story, width),
+    ...historyLines(story, width, most),
   ];
 }
-
-/** Folds a text; `first` and `rest` are what its lines begin with. */
-type Say = (text: string, first?: string, rest?: string) => string[];
 
 function headOf(id: string, message: StoryMessage, say: Say): string[] {
   const { messageId, from, subject, receivedAt, protocol, size, envelopeFrom, to } = message;
@@ -86,22 +86,29 @@ const kinds: Readonly<Record<string, string>> = {
   local: 'written by reseal itself',
 };
 
-function postingWords(story: Story, posting: StoryPosting, times: Times, say: Say): string[] {
-  const { id, list, kind, copies, members, remedy } = posting;
+function postingWords(
+  story: Story,
+  posting: StoryPosting,
+  { times, say, most }: { readonly times: Times; readonly say: Say; readonly most: number },
+): string[] {
+  const { id, list, kind, copies, remedy } = posting;
   const all = Object.values(copies).reduce((sum, count) => sum + count, 0);
   const counts = Object.entries(copies).map(([state, count]) =>
     count === all ? state : `${count} ${state}`,
   );
   const indented = (text: string): string[] => say(text, '  ');
-  const open = members.filter((one) => one.state !== 'delivered' || one.reason !== null);
   return [
     `${list} (${kind === 'post' ? '' : `${kinds[kind] ?? kind}; `}posting ${id})`,
     ...posting.layers.flatMap((layer, index) => layerWords(layer, index > 0).flatMap(indented)),
     ...(posting.verdict ? indented(`${verdictWords(posting)}.`) : []),
     ...harvestWords(story, posting).flatMap(indented),
+    ...earlierWords(story, posting, times).flatMap(indented),
     ...indented(decisionWords(story, posting, times)),
     ...laterWords(story, posting, times).flatMap(indented),
     ...(remedy ? indented(`What would change it: ${remedy}.`) : []),
+    ...(posting.state === 'refused' && posting.retryUntil
+      ? indented(`For that it is kept until ${posting.retryUntil.slice(0, 10)}.`)
+      : []),
     ...(all > 0
       ? [
           '',
@@ -110,42 +117,28 @@ function postingWords(story: Story, posting: StoryPosting, times: Times, say: Sa
           ),
         ]
       : []),
-    ...copyTable(posting, times),
-    ...(open.length > 0 ? copyReasons(open, times, say) : []),
+    ...copyLines(story, posting, { times, say, most }),
   ];
 }
 
 function layerWords(layer: Layer, isInside: boolean): string[] {
   if (layer.kind === 'encrypted') return [encryptedWords(layer, isInside)];
   if (layer.kind === 'compressed') {
-    const end = layer.opened ? '' : `, and could not be unfolded: ${sentence(layer.reason ?? 'unsupported')}`;
+    const end = layer.opened
+      ? ''
+      : `, and could not be unfolded: ${sentenceOf(layer.reason ?? 'unsupported')}`;
     return [`${isInside ? 'Inside it was' : 'It was'} compressed${end}.`];
   }
   const words = layer.signers.map((signer) => signerWords(signer, isInside));
-  return [...words, ...layer.reasons.map((reason) => `About its signature: ${sentence(reason)}.`)];
+  return [...words, ...layer.reasons.map((reason) => `About its signature: ${sentenceOf(reason)}.`)];
 }
 
 function encryptedWords(layer: EncryptedLayer, isInside: boolean): string {
-  const { cipher, keyTransport, keyAgreement, opened, keySha256, reason } = layer;
-  const key = keyTransport ?? keyAgreement;
-  const how = [cipher ?? 'unknown cipher', ...(key ? [`key by ${key}`] : [])].join(', ');
-  const end = opened
-    ? `opened with the list's key ${shortSha(keySha256 ?? '')}`
-    : `could not be opened: ${reason ? sentence(reason) : 'no reason is known'}`;
-  return `${isInside ? 'Inside it was encrypted again' : 'It was encrypted'} (${how}) and ${end}.`;
+  return `${isInside ? 'Inside it was encrypted again' : 'It was encrypted'} (${cipherWords(layer)}) and ${openedWords(layer)}.`;
 }
 
 function signerWords(signer: SignerVerdict, isInside: boolean): string {
-  const addresses = signer.addresses.length > 0 ? ` <${signer.addresses.join(', ')}>` : '';
-  const why = signer.reasons.length > 0 ? ` (${signer.reasons.map(sentence).join('; ')})` : '';
-  const who = `${signer.subject ?? 'somebody unknown'}${addresses}, ${signer.algorithm}`;
-  const found = signer.intact ? 'the signature is intact' : 'the signature is NOT right';
-  const trust = signer.trusted ? 'the certificate trusted' : 'the certificate is NOT trusted';
-  return `${isInside ? 'Inside it is' : 'It is'} signed by ${who}: ${found}, ${trust}${why}.`;
-}
-
-function sentence(code: string): string {
-  return (reasons as readonly string[]).includes(code) ? sentenceOf(code as Reason) : code;
+  return `${isInside ? 'Inside it is' : 'It is'} signed by ${namesOf(signer)}: ${foundWords(signer)}.`;
 }
 
 function verdictWords({ verdict, author, reasons: found, layers }: StoryPosting): string {
@@ -188,61 +181,53 @@ function decisionWords(story: Story, posting: StoryPosting, times: Times): strin
   const verb = decision === 'unopened' && state !== 'refused' ? 'Passed on as it came' : decision;
   const when = `${decisions[verb ?? ''] ?? verb ?? state} ${times.at(decidedAt)}`;
   if (decision === 'authorized') return `${when} by the rule ${rule ?? '-'}: ${ruleText ?? ''}`;
-  const line = story.history.find((one) => one.posting === posting.id && one.at === decidedAt && one.detail);
+  const line = story.history[indexOfDecision(story, posting)];
   // A moderator's answer takes the place of the reason in the row; the ledger keeps both.
   return `${when}: ${line?.detail ?? why ?? ''}${rule && rule !== posting.kind ? ` (rule ${rule})` : ''}.`;
 }
 
+const ofCryptography: ReadonlySet<string> = new Set([
+  'decryption',
+  'verification',
+  'signature',
+  'encryption',
+]);
+
+/** Where the ledger tells of the decision that stands; -1 if it has forgotten it. */
+function indexOfDecision({ history }: Story, { id, decidedAt, decision }: StoryPosting): number {
+  const lines = history.map((one) => one.posting === id && one.at === decidedAt && one.detail !== null);
+  const named = history.findLastIndex((one, index) => lines[index] === true && one.event === decision);
+  return named >= 0
+    ? named
+    : history.findIndex((one, index) => lines[index] === true && !ofCryptography.has(one.event));
+}
+
+/** The decision before the one that stands, of a posting that was judged again. */
+function earlierWords(story: Story, posting: StoryPosting, times: Times): string[] {
+  const earlier = story.history
+    .slice(0, Math.max(indexOfDecision(story, posting), 0))
+    .filter(
+      (one) =>
+        one.posting === posting.id &&
+        one.member === null &&
+        (one.event === 'held' || one.event === 'refused'),
+    );
+  return earlier.map(({ at, event, detail }) => `At first ${event} ${times.at(at)}: ${detail ?? ''}.`);
+}
+
 /** What people, or the end of a time, did with the posting after it was decided. */
 function laterWords(story: Story, posting: StoryPosting, times: Times): string[] {
-  const later = story.history.filter(
-    (one) =>
-      one.posting === posting.id &&
-      one.member === null &&
-      ['released', 'refused', 'dropped', 'expired'].includes(one.event) &&
-      one.event !== posting.decision,
-  );
+  const later = story.history
+    .slice(indexOfDecision(story, posting) + 1)
+    .filter(
+      (one) =>
+        one.posting === posting.id &&
+        one.member === null &&
+        ['released', 'refused', 'dropped', 'expired'].includes(one.event) &&
+        one.event !== posting.decision,
+    );
   return later.map(({ at, event, detail }) => {
     const words = detail?.startsWith(event) ? detail : `${event}${detail ? ` (${detail})` : ''}`;
     return `${words.charAt(0).toUpperCase()}${words.slice(1)} ${times.at(at)}.`;
   });
-}
-
-function copyTable(posting: StoryPosting, times: Times): string[] {
-  const isPost = posting.decision === 'authorized' || posting.decision === 'held';
-  const rows = posting.members.map((one) => [
-    one.member,
-    one.state,
-    one.finishedAt ? times.short(one.finishedAt) : '-',
-    one.cipher ?? (isPost && one.state === 'delivered' ? 'in clear' : '-'),
-    one.keyTransport ?? '-',
-    one.certificate ? shortSha(one.certificate) : '-',
-    String(one.attempts),
-  ]);
-  if (rows.length === 0) return [];
-  const head = ['MEMBER', 'STATE', 'AT', 'CIPHER', 'KEY', 'CERTIFICATE', 'TRIES'];
-  return table(head, rows, '').map((line) => `  ${line}`);
-}
-
-/** Why copies are not delivered, or not as they should be, one entry a member; then what would help, once for all whom it would help. */
-function copyReasons(copies: readonly StoryCopy[], times: Times, say: Say): string[] {
-  const lines: string[] = [];
-  const helped = new Map<string, string[]>();
-  for (const one of copies) {
-    const { member, state, detail, reason, reply, nextTry, until, remedy } = one;
-    const why = detail ?? reason ?? reply;
-    const when = [
-      ...(nextTry && state === 'deferred' ? [`next try ${times.at(nextTry)}`] : []),
-      ...(until && state !== 'pending' ? [`given up ${times.onDay(until)}`] : []),
-    ].join(', ');
-    const end = when ? `${why ? '; ' : ': '}${when}` : '';
-    if (why || when) lines.push(...say(`${member} ${state}${why ? `: ${why}` : ''}${end}`, '  ', '    '));
-    if (remedy) helped.set(remedy, [...(helped.get(remedy) ?? []), member]);
-  }
-  for (const [remedy, members] of helped) {
-    const others = members.length > 3 ? ` and ${members.length - 3} others` : '';
-    const who = `${members.slice(0, 3).join(', ')}${others}`;
-    lines.push(...say(`What would change it for ${who}: ${remedy}.`, '  ', '    '));
-  }
-  return lines.length > 0 ? ['', ...lines] : [];
 }

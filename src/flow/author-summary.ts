@@ -7,7 +7,7 @@ import { findPosting, markAuthorTold, type PostingRow, untoldPostings } from '..
 import type { DeliveryRow } from '../store/schema.ts';
 import type { Variables } from '../template/templates.ts';
 import { type ListContext, listOf, type SiteDefaults } from './list-context.ts';
-import { spoolLocalMail } from './local-mail.ts';
+import { queueIf, spoolLocalMail } from './local-mail.ts';
 import type { MissingParts } from './missing-notice.ts';
 
 export type SummaryParts = MissingParts & { readonly defaults: SiteDefaults };
@@ -32,13 +32,7 @@ export async function tellAuthor(parts: SummaryParts, postingId: number): Promis
     const notice = { template: 'author-summary', to, language, replyTo: 'owner', variables } as const;
     const answer = { ...notice, kind: 'auto-replied', inReplyTo: message.messageId } as const;
     const mail = await spoolLocalMail(parts, list, await parts.compose(list, answer, at), at);
-    const isFirst = await database.write(async (tx) => {
-      if (!(await markAuthorTold(tx, postingId, at))) return false;
-      await mail.queue(tx);
-      return true;
-    });
-    if (!isFirst) await parts.spool.remove(mail.id);
-    return isFirst;
+    return await queueIf(parts, [mail], (tx) => markAuthorTold(tx, postingId, at));
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     parts.log.error('notice-failed', { id: message.id, list: list.address, detail: wordsOf(error) });

@@ -15,7 +15,11 @@ export interface BestParts {
   readonly log: Log;
 }
 
-/** Brings a certificate that the address used before in use again, for one purpose, with the reason. */
+/**
+ * Brings a certificate that the address used before in use again, for one purpose, with the reason; whether it is. Never
+ * one that was replaced by one with another key: whoever lost the old key cannot read by it, and whoever took it can
+ * (RULES 15).
+ */
 export async function useAgain(
   parts: BestParts,
   d: {
@@ -24,7 +28,7 @@ export async function useAgain(
     readonly sha256: string;
     readonly why: string;
   },
-): Promise<void> {
+): Promise<boolean> {
   const { address, purpose } = d;
   const isUsed = await parts.database.write(async (tx) => {
     // Another may have come, or this one have been removed, since it was looked for.
@@ -33,33 +37,39 @@ export async function useAgain(
     if (!row) return false;
     const by = `because the one that took its place cannot be used: ${d.why}`;
     const now = parts.clock.now();
-    await useFor(tx, { address, purpose, certificate: row, source: row.boundBy, now, by });
+    const use = { address, purpose, certificate: row, source: row.boundBy, now, by };
+    await useFor(tx, { ...use, othersMayReturn: true });
     return true;
   });
-  if (!isUsed) return;
+  if (!isUsed) return false;
   await mirrorAddress(parts.database.q, parts.certificates, address);
   parts.log.event('certificate-in-use', { address, sha256: d.sha256, detail: d.why });
+  return true;
 }
 
 const page = 500;
 
 /**
  * Where the certificate in use has expired and another that the address used before still holds, that one is used:
- * the directory shows it too.
+ * the directory shows it too. Gives their number.
  */
-export async function replaceExpired(parts: BestParts): Promise<void> {
+export async function replaceExpired(parts: BestParts): Promise<number> {
   const { q } = parts.database;
   const at = parts.clock.now();
-  for (let count = page; count === page; ) {
+  let replaced = 0;
+  for (let goesOn = true; goesOn; ) {
+    const before = replaced;
     const found = await outlived(q, { at, limit: page });
-    count = found.length;
     for (const { address, purpose } of found) {
       const others = await supersededFor(q, address, purpose, 100);
       const best = others.find((one) => one.notBefore <= at && at <= one.notAfter);
       const expired = await inUse(q, address, purpose);
-      if (!best || !expired) return;
+      if (!best || !expired) continue;
       const why = `it expired on ${dayOf(expired.notAfter)}`;
-      await useAgain(parts, { address, purpose, sha256: best.sha256, why });
+      if (await useAgain(parts, { address, purpose, sha256: best.sha256, why })) replaced++;
     }
+    // A page of which nothing could be replaced would come again and again.
+    goesOn = found.length === page && replaced > before;
   }
+  return replaced;
 }

@@ -1,55 +1,78 @@
+import { eachAlone } from '../base/alone.ts';
 import { dayMs } from '../base/day.ts';
 import { wordsOf } from '../base/errors.ts';
 import { forgetNotices } from '../store/notices.ts';
+import { askAboutWaiting } from './ask-owners.ts';
 import { tellAuthors } from './author-summary.ts';
+import { type BestParts, replaceExpired } from './best-certificate.ts';
 import { endingNotice, warnOfEnding } from './expiry-care.ts';
-import { everyList, type SiteDefaults } from './list-context.ts';
+import { type HousekeepingParts, houseWork } from './housekeeping.ts';
+import type { EvidenceCare } from './keep-evidence.ts';
+import { careForListKeys, type KeyCareParts } from './key-expiry.ts';
+import { everyList, type ListContext } from './list-context.ts';
 import { type ReportParts, reportToOwners } from './owner-report.ts';
 import { releaseNowValid } from './release.ts';
 import { tellWaiting } from './tell-waiting.ts';
 
-export interface CareParts extends ReportParts {
-  readonly defaults: SiteDefaults;
+export interface CareParts extends HousekeepingParts, BestParts, Omit<KeyCareParts, 'keyring'> {
+  readonly keyring: KeyCareParts['keyring'] & ReportParts['keyring'];
+  readonly findRecipients: ReportParts['findRecipients'];
+  readonly evidence: Pick<EvidenceCare, 'keep'>;
   readonly wakeDelivery: () => void;
+}
+
+/** What `takeCare` did: how much of each piece of work, and what failed and why. */
+export interface Cared {
+  readonly counts: Readonly<Record<string, number>>;
+  readonly failed: readonly { readonly work: string; readonly detail: string }[];
 }
 
 /** A record of a warning is of no use when the certificate has long ended. */
 const warningKeptMs = 90 * dayMs;
 
 /**
- * What members, authors and owners are told by the clock and not because a mail came: copies that wait, certificates
- * that end, reports. Each part for itself: one that fails is logged and keeps no other from its turn. Before
- * `keepHouse`, which ends what waits: an author is told of his post while it is not over.
+ * All that the clock asks for and no mail: certificates that come in use or give way, what members, authors and owners
+ * are to be told, then `houseWork`: an author is told of his post while it is not over. Each piece for itself: one that
+ * fails is logged and keeps no other from its turn. The daemon does this each hour,
+ * `reseal housekeeping` by hand.
  */
-export async function takeCare(parts: CareParts): Promise<void> {
+export async function takeCare(parts: CareParts): Promise<Cared> {
   const { database, clock, log } = parts;
+  const { q } = database;
   const now = clock.now();
-  const lists = await everyList(database.q, parts.defaults, (list, detail) =>
+  const lists = await everyList(q, parts.defaults, (list, detail) =>
     log.warn('list-unreadable', { list, detail }),
   );
   const open = lists.filter((list) => list.open);
-  const guarded = async (work: string, run: () => Promise<number>): Promise<number> => {
-    try {
-      return await run();
-    } catch (error) {
-      log.error('care-failed', { work, detail: wordsOf(error) });
-      return 0;
-    }
-  };
-  const ofLists = async (work: (list: (typeof lists)[number]) => Promise<number>): Promise<number> => {
+  const ofLists = async (work: (list: ListContext) => Promise<number>): Promise<number> => {
     let sum = 0;
     for (const list of lists) sum += await work(list);
     return sum;
   };
   const expiresAt = now + parts.lifetimeMs;
-  const done = {
-    released: await guarded('release', () => database.write((tx) => releaseNowValid(tx, { now, expiresAt }))),
-    waiting: await guarded('waiting', () => tellWaiting(parts)),
-    ending: await guarded('ending', () => warnOfEnding(parts, open)),
-    authors: await guarded('authors', () => ofLists((list) => tellAuthors(parts, list))),
-    reports: await guarded('reports', () => ofLists((list) => reportToOwners(parts, list))),
-  };
-  await forgetNotices(database.q, { kind: endingNotice, before: now - warningKeptMs });
-  log.event('care', done);
-  if (Object.values(done).some((count) => count > 0)) parts.wakeDelivery();
+  const failed: { work: string; detail: string }[] = [];
+  const counts = await eachAlone(
+    {
+      replaced: () => replaceExpired(parts),
+      released: () => database.write((tx) => releaseNowValid(tx, { now, expiresAt })),
+      asked: () => askAboutWaiting(parts),
+      waiting: () => tellWaiting(parts),
+      ending: () => warnOfEnding(parts, open),
+      keys: () => careForListKeys(parts, lists),
+      authors: () => ofLists((list) => tellAuthors(parts, list)),
+      reports: () => ofLists((list) => reportToOwners(parts, list)),
+      warnings: () => forgetNotices(q, { kind: endingNotice, before: now - warningKeptMs }),
+      ...houseWork(parts, lists),
+      // Last: what is fetched may be long in coming.
+      evidence: parts.evidence.keep,
+    },
+    (work, error) => {
+      const failure = { work, detail: wordsOf(error) };
+      failed.push(failure);
+      log.error('housekeeping-failed', failure);
+    },
+  );
+  log.event('housekeeping', counts);
+  if (Object.values(counts).some((count) => count > 0)) parts.wakeDelivery();
+  return { counts, failed };
 }

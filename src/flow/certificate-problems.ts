@@ -1,41 +1,34 @@
 import { dayOf } from '../base/day.ts';
-import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
+import { defaultFloor, type Floor } from '../pki/algorithms.ts';
+import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import { validatePath } from '../pki/path.ts';
-import { sentenceOf } from '../pki/reasons.ts';
-import { keyWeakness } from '../pki/signatures.ts';
 import { allBindings } from '../store/bindings.ts';
 import { type CertificateRow, findCertificate } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
 import { listsOfAddress } from '../store/members.ts';
 import type { BindingRow, Purpose } from '../store/schema.ts';
-import { longestWarningMs } from './expiry-care.ts';
+import { longestWarningMs } from './expiry-stages.ts';
 import type { FindIntermediates } from './intermediates.ts';
+import {
+  type CertificateObjection,
+  type CertificateReason,
+  objectionToItself,
+  objectionToPath,
+  objectionToVoucher,
+} from './judge-certificate.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
 import { remedyForCertificate } from './remedies.ts';
 import type { RevocationBook } from './revocation-book.ts';
 
 /** Why a person should look at a certificate that is in use, or wants to be. */
-export type ProblemReason =
-  | 'expired'
-  | 'ending'
-  | 'not-yet-valid'
-  | 'refused'
-  | 'wrong-usage'
-  | 'weak-key'
-  | 'revoked'
-  | 'not-trusted'
-  | 'not-checked'
-  | 'pending';
+export type ProblemReason = CertificateReason | 'ending' | 'refused';
 
 /** One certificate of one address, and what is wrong with it. */
-export interface CertificateProblem {
+export interface CertificateProblem extends Found {
   readonly address: string;
   readonly purpose: Purpose;
   readonly certificate: CertificateRow;
-  readonly reason: ProblemReason;
-  /** In words, without a full stop. */
-  readonly why: string;
   /** What to do, in words. */
   readonly remedy: string;
 }
@@ -53,15 +46,18 @@ export interface ProblemParts {
 
 interface Found {
   readonly reason: ProblemReason;
+  /** In words, without a full stop. */
   readonly why: string;
+  /** The lists that refuse it for this reason, while others take it; null if none would take it, or lists have no say. */
+  readonly refusedBy: readonly string[] | null;
 }
 
 const page = 500;
 
 /**
  * Certificates in use that cannot be used, or end within 30 days, and changes that wait for a word; by address, or of
- * one address. A certificate is good if one of the lists that its address is a member of (any list, for an address of
- * none) would take it. Uses what is known here and sends nothing.
+ * one address. A certificate is good if all lists that its address is a member of (one list, for an address of none) would
+ * take it. Uses what is known here and sends nothing.
  */
 export async function certificateProblems(
   parts: ProblemParts,
@@ -71,11 +67,16 @@ export async function certificateProblems(
   for (const row of await bindingsToJudge(parts.q, address)) {
     const certificate = await findCertificate(parts.q, row.sha256);
     if (!certificate) continue;
-    const found = row.state === 'pending' ? pending(row) : await judge(parts, row, certificate);
-    if (!found) continue;
+    const all = row.state === 'pending' ? [pending(row)] : await judge(parts, row, certificate);
     const { address, purpose } = row;
-    const remedy = remedyForCertificate(found.reason, row);
-    problems.push({ address, purpose, certificate, ...found, remedy });
+    for (const found of all)
+      problems.push({
+        address,
+        purpose,
+        certificate,
+        ...found,
+        remedy: remedyForCertificate(found.reason, row),
+      });
   }
   return problems;
 }
@@ -94,71 +95,65 @@ async function bindingsToJudge(q: Queries, address: string | null): Promise<Bind
 function pending({ address, since }: BindingRow): Found {
   return {
     reason: 'pending',
-    why: `it waits since ${dayOf(since)} for a decision whether ${address} uses it`,
+    why: `it has waited since ${dayOf(since)} for a decision whether ${address} uses it`,
+    refusedBy: null,
   };
 }
 
-async function judge(parts: ProblemParts, row: BindingRow, stored: CertificateRow): Promise<Found | null> {
-  const { now } = parts;
-  const certificate = parseCertificate(stored.der);
-  const { notAfter, notBefore } = certificate;
+async function judge(parts: ProblemParts, row: BindingRow, stored: CertificateRow): Promise<Found[]> {
   if (stored.state === 'refused')
-    return { reason: 'refused', why: 'it was refused for good, so it is not used' };
-  if (now > notAfter) return { reason: 'expired', why: `it expired on ${dayOf(notAfter)}` };
-  if (now < notBefore) return { reason: 'not-yet-valid', why: `it is not valid before ${dayOf(notBefore)}` };
-  if (!mayServe(certificate, purposeOf(row))) {
-    const use = row.purpose === 'enc' ? 'to be encrypted to' : 'to sign';
-    return { reason: 'wrong-usage', why: `its key usage does not allow its key ${use}` };
-  }
-  const lists = await listsFor(parts, row.address);
-  if (lists.length > 0 && lists.every(({ floor }) => keyWeakness(certificate, floor).length > 0))
-    return { reason: 'weak-key', why: `its key is weaker than ${accepting(lists)} (minimum.rsa)` };
-  const untrusted = await trouble(parts, row, certificate, lists);
-  if (untrusted) return untrusted;
-  if (notAfter - now > longestWarningMs) return null;
-  return { reason: 'ending', why: `it ends on ${dayOf(notAfter)}` };
+    return [{ reason: 'refused', why: 'it was refused for good, so it is not used', refusedBy: null }];
+  const certificate = parseCertificate(stored.der);
+  const { now: at } = parts;
+  // What no list has a say in.
+  const itself = objectionToItself(certificate, { at, purpose: purposeOf(row), floor: anyStrength });
+  if (itself) return [{ ...itself, refusedBy: null }];
+  const refused = await refusals(parts, row, certificate);
+  if (refused.length > 0) return refused;
+  const { notAfter } = certificate;
+  if (notAfter - at > longestWarningMs) return [];
+  return [{ reason: 'ending', why: `it ends on ${dayOf(notAfter)}`, refusedBy: null }];
 }
 
-/** What the lists say against its path; null if one takes it and none knows it to be revoked. */
-async function trouble(
-  parts: ProblemParts,
-  row: BindingRow,
-  certificate: Certificate,
-  lists: readonly ListContext[],
-): Promise<Found | null> {
+const anyStrength: Floor = { ...defaultFloor, allowWeak: true };
+
+/** What lists say against it, once for those that say the same. */
+async function refusals(parts: ProblemParts, row: BindingRow, certificate: Certificate): Promise<Found[]> {
+  const { q, now: at } = parts;
+  const ids = new Set((await listsOfAddress(q, row.address)).map((one) => one.listId));
+  const own = parts.lists.filter((list) => ids.has(list.id));
+  const lists = own.length > 0 ? own : parts.lists;
+  const purpose = purposeOf(row);
   const intermediates = await parts.intermediates(certificate);
   const obtained = await parts.revocation.answersAbout([certificate.sha256]);
-  let best: Found | null = null;
-  let isTaken = row.source === 'pinned';
+  const found = new Map<string, CertificateObjection & { readonly refusedBy: string[] }>();
+  let taken = 0;
   for (const list of lists) {
+    const { floor } = list;
     const { mode, evidence } = await parts.revocation.policyOf(list, obtained);
     // What could be fetched when it is needed is no trouble yet.
     const revocation = { mode: mode === 'hard' && parts.mayFetch ? ('soft' as const) : mode, evidence };
     const anchors = await parts.keyring.anchorsOf(list);
-    const request = { anchors, intermediates, at: parts.now, floor: list.floor, revocation };
-    const result = validatePath(certificate, { ...request, purpose: purposeOf(row) });
-    // A pin stands in for the authority, but not against its word that the key was lost.
-    if (result.reasons.includes('revoked'))
-      return { reason: 'revoked', why: `it was revoked, says ${certificate.issuer}` };
-    isTaken ||= result.valid;
-    if (isTaken) continue;
-    const data = { subject: certificate.subject, issuer: result.missingIssuer };
-    const why = result.reasons.map((reason) => sentenceOf(reason, data)).join('; ');
-    const isOpen = result.reasons.every((reason) => reason.startsWith('crl-'));
-    if (best === null || isOpen) best = { reason: isOpen ? 'not-checked' : 'not-trusted', why };
+    const result = validatePath(certificate, { anchors, intermediates, at, floor, revocation, purpose });
+    const objection =
+      objectionToItself(certificate, { at, purpose, floor }) ??
+      objectionToPath(result, { isPinned: row.source === 'pinned' }) ??
+      (purpose === 'encrypt'
+        ? objectionToVoucher(certificate, { policy: list.policy, source: row.source })
+        : null);
+    const key = `${objection?.reason} ${objection?.why}`;
+    const same = found.get(key);
+    if (objection === null) taken++;
+    else if (same) same.refusedBy.push(list.address);
+    else found.set(key, { ...objection, refusedBy: [list.address] });
   }
-  return isTaken ? null : best;
-}
-
-async function listsFor({ q, lists }: ProblemParts, address: string): Promise<readonly ListContext[]> {
-  const ids = new Set((await listsOfAddress(q, address)).map((one) => one.listId));
-  const own = lists.filter((list) => ids.has(list.id));
-  return own.length > 0 ? own : lists;
-}
-
-function accepting(lists: readonly ListContext[]): string {
-  const [only, ...more] = lists;
-  return only && more.length === 0 ? `${only.address} accepts` : 'every list of this address accepts';
+  const all = [...found.values()];
+  const isRevoked = all.some((one) => one.reason === 'revoked');
+  if (own.length === 0 && taken > 0 && !isRevoked) return [];
+  return all.map((one) => ({
+    ...one,
+    refusedBy: one.refusedBy.length === lists.length ? null : one.refusedBy,
+  }));
 }
 
 function purposeOf({ purpose }: BindingRow): 'sign' | 'encrypt' {

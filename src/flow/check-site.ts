@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { dayMs, dayOf } from '../base/day.ts';
+import { dayOf } from '../base/day.ts';
 import { errnoOf, Fault, wordsOf } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { loadTrustAnchors } from '../pki/trust.ts';
@@ -15,10 +15,9 @@ import type { BindingRow } from '../store/schema.ts';
 import { compileTemplate } from '../template/templates.ts';
 import { type Finding, finding } from './check-files.ts';
 import { checkRevocation } from './check-revocation.ts';
-import { type Keyring, keyRemedy } from './keyring.ts';
+import { longestWarningMs } from './expiry-stages.ts';
+import { type Keyring, keyProblem } from './keyring.ts';
 import { contextOf, type ListContext, type SiteDefaults } from './list-context.ts';
-
-const soon = 30 * dayMs;
 
 export interface ListCheckParts {
   readonly q: Queries;
@@ -81,7 +80,7 @@ export async function checkKeys(
   const found = problems.map((problem) =>
     unseenPassphrase !== null && problem.code === 'key-passphrase'
       ? finding('warning', address, `${problem.message}; ${unseenPassphrase}`)
-      : finding('problem', address, withRemedy(problem)),
+      : finding('problem', address, keyProblem(problem, address)),
   );
   const encryption = await keyring.encryptionPair({ address });
   const signing = await keyring.signingPair({ address });
@@ -104,11 +103,6 @@ export async function checkKeys(
   return found;
 }
 
-function withRemedy({ code, message }: Fault): string {
-  const remedy = keyRemedy(code);
-  return remedy === null ? message : `${message}; ${remedy}`;
-}
-
 function checkCertificate(certificate: Certificate, address: string, now: number): Finding {
   const until = dayOf(certificate.notAfter);
   if (now > certificate.notAfter) {
@@ -125,7 +119,7 @@ function checkCertificate(certificate: Certificate, address: string, now: number
       `its certificate does not name it, but ${certificate.addresses.join(', ') || 'no address'}: mail programs will warn; get another one`,
     );
   }
-  if (now > certificate.notAfter - soon) {
+  if (now > certificate.notAfter - longestWarningMs) {
     return finding(
       'warning',
       address,
@@ -180,7 +174,7 @@ export async function checkMemberCertificates(q: Queries, now: number): Promise<
       if (!certificate) continue;
       count++;
       if (now > certificate.notAfter) expired.push(address);
-      else if (now > certificate.notAfter - soon) ending.push(address);
+      else if (now > certificate.notAfter - longestWarningMs) ending.push(address);
     }
     after = page.at(-1) ?? null;
     if (page.length < 500) break;

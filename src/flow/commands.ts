@@ -2,35 +2,35 @@ import type { Plaintext } from '../base/bytes.ts';
 import { dayOf } from '../base/day.ts';
 import { Fault } from '../base/errors.ts';
 import { certsOnly } from '../cms/sign.ts';
-import { sentenceOf } from '../pki/reasons.ts';
 import type { Findings } from '../smime/open.ts';
-import type { LedgerEvent } from '../store/schema.ts';
+import type { LedgerEvent } from '../store/ledger-events.ts';
 import type { Variables } from '../template/templates.ts';
-import type { DecisionReason } from './authorize.ts';
 import { commandOf, commandSubject, tokenIn } from './command-text.ts';
 import { confirmChange } from './confirm-change.ts';
 import { conclude } from './decide.ts';
 import { inGroups } from './fingerprint.ts';
-import type { Filing, FilingReason } from './harvest.ts';
+import type { Filing } from './harvest.ts';
 import { harvestFor } from './harvest-post.ts';
 import { rolesOn } from './list-context.ts';
 import type { SpooledMail } from './local-mail.ts';
+import { whyNotTaken } from './not-taken.ts';
 import type { Notice } from './notify.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 import { alertOwners, answerSender, mailVariables, mayAnswer } from './report-mails.ts';
-import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
+import { toJson, verdictRecord } from './verdict-record.ts';
 
 type Answer = Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language'>;
 
 /**
  * Mail to -sendcert: the certificates of its verified signature are kept and the sender is told; it is never
- * distributed. A copy that waited for the certificate goes out. `token`: it answers the question about a change.
+ * distributed. A copy that waited for the certificate goes out. `token`: it answers the question about a change;
+ * `isReplay`: its signature came before, and is answered no more.
  */
 export async function takeCertificate(
   parts: FlowParts,
   work: PostingWork,
   report: Findings,
-  token: string | null,
+  { token, isReplay }: { readonly token: string | null; readonly isReplay: boolean },
 ): Promise<void> {
   const confirmed = token === null ? null : await confirmChange(parts, work, report, token);
   const harvested = await harvestFor(parts, work, report);
@@ -55,12 +55,12 @@ export async function takeCertificate(
         template: 'sendcert-failed',
         replyTo: 'owner',
         ...own,
-        variables: { mail, reason: reason ?? '', reason_text: notTaken(reason, report) },
+        variables: { mail, reason: reason ?? '', reason_text: whyNotTaken(reason, report) },
       };
   const event = first ? 'certificate-received' : 'certificate-not-taken';
   const detail = first
     ? `certificate of ${first.subject}, ${filed.released} waiting copies released`
-    : notTaken(reason, report);
+    : whyNotTaken(reason, report);
   const member = report.author ?? report.claimed;
   // Its sender is rarely answered, for nothing proves who he is (RULES 20): the owners can help him.
   const isOurs = member !== null && (await rolesOn(parts.database.q, work.list, member)).member;
@@ -70,50 +70,26 @@ export async function takeCertificate(
     reasonText: `${member}: ${detail}`,
   };
   const alerts = first === null && isOurs ? await alertOwners(parts, work, told) : [];
-  await finish(parts, work, report, { answer, event, reason: first ? null : reason, detail, member, alerts });
+  const outcome = { answer, isReplay, reason: first ? null : reason };
+  await finish(parts, work, report, { ...outcome, event, detail, member, alerts });
 }
 
 /** One entry per certificate, with what it is used for. */
 function shown(taken: readonly Filing[]): Variables[] {
   const certificates = new Map(taken.map(({ certificate }) => [certificate.sha256, certificate]));
-  return [...certificates.values()].map((certificate) => ({
-    subject: certificate.subject,
-    purposes: taken
-      .filter((filing) => filing.certificate.sha256 === certificate.sha256)
-      .map((filing) => (filing.purpose === 'sign' ? 'your signatures' : 'mail to you'))
-      .join(', '),
-    fingerprint: inGroups(certificate.sha256),
-    expires: dayOf(certificate.notAfter),
-  }));
-}
-
-/** Why a certificate was not taken, for its sender; the other filings were. */
-const untaken: Readonly<
-  Record<
-    Exclude<FilingReason, 'first' | 'same-key' | 'newer' | 'already-known' | 'signed-by-old' | 'further'>,
-    string
-  >
-> = {
-  'changed-key':
-    'it has another key than the certificate that is known for you; it has arrived, and the owners of the list were asked to approve it. You need not send it again',
-  'owner-decides':
-    'it has arrived, and the owners of the list were asked to approve it. You need not send it again',
-  candidate: 'nothing signed says that it is yours: an owner of the list has to approve it first',
-  older: 'a newer one is known',
-  'too-many':
-    'too many certificates wait for you already: an owner of the list has to decide about them first',
-  future: sentenceOf('future'),
-  off: 'this list does not take certificates from mail',
-};
-
-function notTaken(reason: FilingReason | DecisionReason | null, report: Findings): string {
-  if (reason === null) return 'the message has no usable certificate';
-  if (reason === 'not-signed') return 'the message is not signed';
-  return isUntaken(reason) ? untaken[reason] : sentenceFor(reason, report);
-}
-
-function isUntaken(reason: string): reason is keyof typeof untaken {
-  return Object.hasOwn(untaken, reason);
+  return [...certificates.values()].map((certificate) => {
+    const uses = taken.filter((filing) => filing.certificate.sha256 === certificate.sha256);
+    return {
+      subject: certificate.subject,
+      purposes: uses
+        .map(({ purpose }) => (purpose === 'sign' ? 'your signatures' : 'mail to you'))
+        .join(', '),
+      signs: uses.some(({ purpose }) => purpose === 'sign'),
+      reads: uses.some(({ purpose }) => purpose === 'enc'),
+      fingerprint: inGroups(certificate.sha256),
+      expires: dayOf(certificate.notAfter),
+    };
+  });
 }
 
 /** The token of RULES 15 that a verified mail brings back, or null. `entity` is the opened content, if it was encrypted. */
@@ -127,12 +103,15 @@ export async function answeredToken(
   return tokenIn(commandSubject(report, outer?.subject ?? null), text);
 }
 
-/** Mail to -request and to the service address: HELP and GET CERT. `entity` is the opened content, if it was encrypted. */
+/**
+ * Mail to -request and to the service address: HELP and GET CERT. `entity` is the opened content, if it was encrypted;
+ * `isReplay`: its signature came before, and is answered no more.
+ */
 export async function answerCommand(
   parts: FlowParts,
   work: PostingWork,
   report: Findings,
-  entity: Plaintext | null,
+  { entity, isReplay }: { readonly entity: Plaintext | null; readonly isReplay: boolean },
 ): Promise<void> {
   const { list, outer, spooled } = work;
   // RULES 2: encrypted without a valid signature inside, anyone can have written it.
@@ -159,6 +138,7 @@ export async function answerCommand(
     : `command ${command ?? 'unknown: help was sent'}`;
   await finish(parts, work, report, {
     answer: unsafe ? null : answer,
+    isReplay,
     event: 'command',
     reason: unsafe ? 'encrypted-unsigned' : null,
     detail,
@@ -201,6 +181,7 @@ async function finish(
   report: Findings,
   d: {
     answer: Answer | null;
+    isReplay: boolean;
     event: LedgerEvent;
     reason: string | null;
     detail: string;
@@ -208,7 +189,8 @@ async function finish(
     alerts?: readonly SpooledMail[];
   },
 ): Promise<void> {
-  const mail = d.answer ? await spoolAnswer(parts, work, report, d.answer) : null;
+  // Whoever captured one mail could have its signer answered again and again (RULES 20).
+  const mail = d.answer && !d.isReplay ? await spoolAnswer(parts, work, report, d.answer) : null;
   const at = parts.clock.now();
   const verdict = toJson(
     verdictRecord(report, {
@@ -219,7 +201,10 @@ async function finish(
   );
   const mails = [...(mail ? [mail] : []), ...(d.alerts ?? [])];
   const { event, reason, member = null } = d;
-  const detail = mail || !d.answer ? d.detail : `${d.detail}; not answered: ${whyNotAnswered(work, report)}`;
+  const detail =
+    mail || !d.answer
+      ? d.detail
+      : `${d.detail}; not answered: ${d.isReplay ? 'the same signature came before' : whyNotAnswered(work, report)}`;
   await parts.database.write((tx) =>
     conclude(tx, work, { state: 'done', event, reason, detail, member, verdict, mails }, at),
   );

@@ -1,20 +1,23 @@
 import { randomBytes } from 'node:crypto';
 import { dayMs, dayOf } from '../base/day.ts';
 import { wordsOf } from '../base/errors.ts';
+import { shellWord } from '../base/shell.ts';
 import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import { validatePath } from '../pki/path.ts';
 import type { AuthorSignature } from '../smime/author-signature.ts';
 import { chooseAlgorithms } from '../smime/choose.ts';
 import type { Findings } from '../smime/open.ts';
 import { bindingsOf } from '../store/bindings.ts';
-import { capabilitiesOf, findCertificate, inUse } from '../store/certificates.ts';
+import { type BoundCertificate, capabilitiesOf, findCertificate, inUse } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
-import { noticeDue } from '../store/notices.ts';
+import { findMember, listsOfAddress } from '../store/members.ts';
+import { noticeDue, wasNoticed } from '../store/notices.ts';
 import type { Purpose } from '../store/schema.ts';
 import { addToken, hasToken, useToken } from '../store/tokens.ts';
 import { mirrorAddress } from './file-certificates.ts';
 import { inGroups } from './fingerprint.ts';
-import type { Filing, HarvestFacts } from './harvest.ts';
+import type { Filing } from './harvest.ts';
+import { type ListContext, languageOf } from './list-context.ts';
 import { spoolLocalMail } from './local-mail.ts';
 import { readCapabilities, sealRecipientOf } from './member-certificate.ts';
 import type { Notice } from './notify.ts';
@@ -33,7 +36,6 @@ interface Change {
   readonly address: string;
   readonly filings: readonly Filing[];
   readonly signature: AuthorSignature;
-  readonly trust: Pick<HarvestFacts, 'anchors' | 'intermediates' | 'revocation'>;
 }
 
 /**
@@ -62,20 +64,26 @@ async function askMember(parts: FlowParts, work: PostingWork, change: Change): P
   const certificates = [
     ...new Map(filings.map(({ certificate }) => [certificate.sha256, certificate])).values(),
   ];
+  const signerSpki = parseCertificate(Buffer.from(change.signature.certificate)).spkiSha256;
   const news: Certificate[] = [];
-  for (const certificate of certificates)
-    if (!(await hasToken(q, { address, newSha256: certificate.sha256, at: now }))) news.push(certificate);
+  // What another key brought is not this one's: who announces a certificate first keeps nobody from confirming it.
+  for (const one of certificates)
+    if (!(await hasToken(q, { address, newSha256: one.sha256, signerSpki, at: now }))) news.push(one);
   if (news.length === 0) return true;
   // Nobody answers a machine, nor does a machine answer us (RFC 3834 2).
   if (work.message.envelope.from === '' || work.outer?.automatic !== null) return false;
   // What nothing signed names (a candidate), and what an owner keeps for himself, is an owner's to decide.
   const mayAnswer = filings.every(({ reason }) => reason === 'changed-key');
-  const old = mayAnswer ? await oldCertificate(parts, work, change) : null;
+  const old = mayAnswer ? await oldCertificate(parts, list, address) : null;
   const about = { listId: list.id, member: address, now, everyMs: Number.POSITIVE_INFINITY };
   const kind = `change ${news.map(({ sha256 }) => sha256.slice(0, 32)).join(' ')}`;
-  if (old === null && !(await parts.database.write((tx) => noticeDue(tx, { ...about, kind })))) return false;
+  if (old === null) {
+    // Once for all lists: each that somebody writes to in his name would ask him again.
+    if (await wasNoticed(q, { member: address, kind })) return false;
+    if (!(await parts.database.write((tx) => noticeDue(tx, { ...about, kind })))) return false;
+  }
   const token = old && newToken();
-  const language = list.policy.language;
+  const language = languageOf(list, await findMember(q, list.id, address));
   const notice: Notice = {
     template: 'cert-confirm',
     to: address,
@@ -85,6 +93,7 @@ async function askMember(parts: FlowParts, work: PostingWork, change: Change): P
     inReplyTo: null,
     variables: {
       user: { email: address, lang: language },
+      first: filings.every(({ reason }) => reason === 'owner-decides'),
       token: token ?? '',
       expires: dayOf(now + tokenDays * dayMs),
       certificates: news.map(({ subject, issuer, sha256, notAfter }) => ({
@@ -97,7 +106,6 @@ async function askMember(parts: FlowParts, work: PostingWork, change: Change): P
     ...(old ? { sealFor: old.sealFor } : {}),
   };
   const mail = await spoolLocalMail(parts, list, await parts.compose(list, notice, now), now);
-  const signerSpki = parseCertificate(Buffer.from(change.signature.certificate)).spkiSha256;
   await parts.database.write(async (tx) => {
     if (old && token !== null) {
       const base = { address, listId: list.id, signerSpki, oldSha256: old.sha256, createdAt: now };
@@ -115,21 +123,20 @@ async function askMember(parts: FlowParts, work: PostingWork, change: Change): P
  */
 async function oldCertificate(
   parts: FlowParts,
-  { list }: PostingWork,
-  { address, trust }: Change,
+  list: ListContext,
+  address: string,
 ): Promise<{ sha256: string; sealFor: NonNullable<Notice['sealFor']> } | null> {
   const { q } = parts.database;
   const row = await inUse(q, address, 'enc');
   if (!row?.mayEncrypt) return null;
   const certificate = parseCertificate(row.der);
-  const { anchors, intermediates } = trust;
+  const anchors = await parts.keyring.anchorsOf(list);
   const revocation = await parts.revocation.policyOf(list, await parts.revocation.answersAbout([row.sha256]));
   // Of an expired one the path fails for that alone; what is said about its revocation is heard all the same.
   const at = Math.min(parts.clock.now(), row.notAfter);
-  const above = [...intermediates, ...(await parts.intermediates(certificate))];
   const path = validatePath(certificate, {
     anchors,
-    intermediates: above,
+    intermediates: await parts.intermediates(certificate),
     at,
     purpose: 'encrypt',
     floor: list.floor,
@@ -154,7 +161,7 @@ async function tellOwners(
 ): Promise<void> {
   if (!pending) return;
   const { sha256, issuer } = pending.certificate;
-  const how = `reseal cert approve ${address} ${sha256.slice(0, 16)}`;
+  const how = `reseal cert approve ${shellWord(address)} ${sha256.slice(0, 16)}`;
   const ask = `Ask ${address} by another way than mail whether it is right, then: ${how}`;
   const reasonText = `${address} signed with a certificate that waits for your approval (issued by ${issuer}). ${
     wasAsked
@@ -162,8 +169,10 @@ async function tellOwners(
       : ask
   }`;
   const event = 'a certificate waits for your approval';
-  const told = { event, reason: pending.reason, reasonText, member: address, everyMs: dayMs };
-  const mails = await alertOwners(parts, work, told);
+  // Strangers may be many: they are told of together, members each.
+  const isMember = (await listsOfAddress(parts.database.q, address)).length > 0;
+  const told = { event, reason: pending.reason, reasonText, everyMs: dayMs };
+  const mails = await alertOwners(parts, work, { ...told, ...(isMember ? { member: address } : {}) });
   await parts.database.write(async (tx) => {
     for (const mail of mails) await mail.queue(tx);
   });
@@ -194,6 +203,9 @@ export async function confirmChange(
 ): Promise<Confirmed | null> {
   const { author: address, signature } = report;
   if (address === null || signature === null) return null;
+  // Revoked since it was asked, it vouches for nothing any more: another may have read the token.
+  const asked = await oldCertificate(parts, work.list, address);
+  if (asked === null) return null;
   const at = parts.clock.now();
   // The old key may have signed the answer too.
   const signers = [signature, ...signature.others.filter((one) => one.trusted)];
@@ -204,8 +216,8 @@ export async function confirmChange(
     const purposes = new Set<Purpose>();
     for (const signerSpki of keys) {
       for (const row of await useToken(tx, token, { address, signerSpki, at })) {
-        if (row.oldSha256 !== old?.sha256) continue;
-        for (const purpose of await takeWaiting(tx, work, { address, sha256: row.newSha256, at }))
+        if (old === null || row.oldSha256 !== old.sha256 || row.oldSha256 !== asked.sha256) continue;
+        for (const purpose of await takeWaiting(tx, work, { address, sha256: row.newSha256, old, at }))
           purposes.add(purpose);
         sha256s.push(row.newSha256);
       }
@@ -225,7 +237,12 @@ export async function confirmChange(
 async function takeWaiting(
   tx: Queries,
   work: PostingWork,
-  d: { readonly address: string; readonly sha256: string; readonly at: number },
+  d: {
+    readonly address: string;
+    readonly sha256: string;
+    readonly old: Pick<BoundCertificate, 'boundBy'>;
+    readonly at: number;
+  },
 ): Promise<Purpose[]> {
   const { address, sha256, at: now } = d;
   const certificate = await findCertificate(tx, sha256);
@@ -234,7 +251,9 @@ async function takeWaiting(
     (row) => row.sha256 === sha256 && row.state === 'pending',
   );
   const by = 'confirmed by the answer to a token that was encrypted to the certificate before';
-  for (const { purpose, source } of rows)
+  // Whoever vouched for the old key's holder vouches for him still.
+  const source = d.old.boundBy === 'harvested' ? 'harvested' : 'approved';
+  for (const { purpose } of rows)
     await useFor(tx, { address, purpose, certificate, source, now, by, messageId: work.message.id });
   return rows.map((row) => row.purpose);
 }

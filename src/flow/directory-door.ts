@@ -2,24 +2,31 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { wordsOf } from '../base/errors.ts';
-import { readIfPresent, removeIfPresent } from '../base/files.ts';
+import { removeIfPresent } from '../base/files.ts';
 import type { Log } from '../base/log.ts';
 import { type Certificate, mayServe } from '../pki/certificate.ts';
-import { certificatesFromPem, toPem } from '../pki/pem.ts';
+import { certificatesFromPem } from '../pki/pem.ts';
 import { bind, bindingsOf } from '../store/bindings.ts';
 import { inUse, setCertificateState, upsertCertificate } from '../store/certificates.ts';
 import { chunksOf } from '../store/chunks.ts';
-import type { Database, Queries } from '../store/database.ts';
+import type { Database } from '../store/database.ts';
 import {
   certificateFileName,
   type DirectoryEntry,
   readCertificateName,
   scanDirectory,
 } from '../store/directory.ts';
-import { changedAddresses, fileStamps, saveFileStamps } from '../store/directory-files.ts';
+import {
+  changedAddresses,
+  countFileStamps,
+  type FileStamp,
+  fileStamps,
+  saveFileStamps,
+} from '../store/directory-files.ts';
 import { record } from '../store/ledger.ts';
 import { readMeta, writeMeta } from '../store/meta.ts';
 import type { Purpose } from '../store/schema.ts';
+import { addressOf, comparison, purposesOf, type Read, readAll } from './directory-reading.ts';
 import { certificateRow, mirrorAddress, mirrorAddresses } from './file-certificates.ts';
 import { releaseCopies } from './release.ts';
 
@@ -58,7 +65,9 @@ const folderTimeKey = 'directory.time';
  */
 export function openDirectoryDoor(parts: DoorParts): DirectoryDoor {
   const { database, folder, log } = parts;
-  let stamps: Map<string, string> | null = null;
+  const known = new Map<string, FileStamp>();
+  /** How many files were noted in the database when that was read. */
+  let noted: number | null = null;
   const problems = new Map<string, { readonly address: string; readonly detail: string }>();
   const nameless = new Set<string>();
   let folderTime: number | null = null;
@@ -99,56 +108,66 @@ export function openDirectoryDoor(parts: DoorParts): DirectoryDoor {
     }
   };
 
+  /** Takes over what is noted of files in the database. */
+  const learn = async (): Promise<void> => {
+    const all = await fileStamps(database.q);
+    noted = all.length;
+    for (const one of all) known.set(one.file, one);
+  };
+
   const lookOnce = async (whole: boolean): Promise<void> => {
     const found = await stat(folder).catch(() => null);
     if (!found) return whole ? catchUp() : undefined;
     folderTime ??= Number((await readMeta(database.q, folderTimeKey)) ?? -1);
     if (!whole && found.mtimeMs === folderTime) return;
     folderTime = found.mtimeMs;
-    stamps ??= new Map((await fileStamps(database.q)).map((one) => [one.file, stampOf(one)]));
-    const known = stamps;
+    // Commands write files too, and note them: what they wrote may be gone before it was ever looked at.
+    if ((whole || noted === null) && noted !== (await countFileStamps(database.q))) await learn();
     const sure = parts.clock.now() - tickMs;
     const unread = (file: string) => {
       if (nameless.has(file)) return;
       nameless.add(file);
       log.warn('certificate-file-unusable', { file, detail: 'its name is not an address' });
     };
-    const entries = await scanDirectory(folder, unread);
-    const files = new Set(entries.map((entry) => entry.file));
+    const isKnown = (one: FileStamp) => isAsBefore(known.get(one.file), one);
+    const scan = await scanDirectory(folder, { isKnown, unread });
+    const { files } = scan;
     const gone = [...known.keys()].filter((file) => !files.has(file));
-    const isNews = (entry: DirectoryEntry) => known.get(entry.file) !== stampOf(entry);
-    let news = entries.filter(isNews);
+    let { news } = scan;
     if (news.length > page) {
-      // A command may have written them all, and noted that.
-      for (const one of await fileStamps(database.q)) known.set(one.file, stampOf(one));
-      news = news.filter(isNews);
+      // A command may have written them all.
+      await learn();
+      news = news.filter((entry) => !isKnown(entry));
     }
     for (const chunk of chunksOf(news)) {
       const right: DirectoryEntry[] = [];
       const read = await readAll(folder, chunk, unusable);
+      const isAsStored = await comparison(database.q, read);
       for (const one of read) {
         if (stopped) return;
-        if (await isAsStored(database.q, one)) {
+        if (isAsStored(one)) {
           problems.delete(one.entry.file);
           right.push(one.entry);
         } else
           await lookAt(one).catch((error) => unusable(one.entry.file, one.entry.address, wordsOf(error)));
       }
-      const seen = right.filter((entry) => entry.mtime < sure);
-      for (const { entry } of read)
-        known.set(entry.file, seen.includes(entry) ? stampOf(entry) : 'look again');
-      const stamped = seen.map(({ file, mtime, size }) => ({ file, mtime, size }));
-      if (seen.length > 0) await database.write((tx) => saveFileStamps(tx, { seen: stamped, gone: [] }));
+      // What is to be looked at again is no file that looks like this.
+      for (const { entry } of read) known.set(entry.file, { file: entry.file, mtime: -1, size: -1 });
+      const seen = right
+        .filter((entry) => entry.mtime < sure)
+        .map(({ file, mtime, size }) => ({ file, mtime, size }));
+      for (const stamp of seen) known.set(stamp.file, stamp);
+      if (seen.length > 0) await database.write((tx) => saveFileStamps(tx, { seen, gone: [] }));
     }
     for (const file of [...problems.keys()]) if (!files.has(file)) problems.delete(file);
     if (whole) await catchUp();
-    if (gone.length > 0) await putBack(known, gone);
+    if (gone.length > 0) await putBack(gone);
     if (found.mtimeMs >= sure || news.length > 0 || savedTime === found.mtimeMs) return;
     savedTime = found.mtimeMs;
     await writeMeta(database.q, folderTimeKey, String(savedTime));
   };
 
-  const putBack = async (known: Map<string, string>, gone: readonly string[]): Promise<void> => {
+  const putBack = async (gone: readonly string[]): Promise<void> => {
     for (const file of gone) known.delete(file);
     await database.write((tx) => saveFileStamps(tx, { seen: [], gone }));
     const left = gone.flatMap((file) => readCertificateName(file)?.address ?? []);
@@ -172,62 +191,8 @@ export function openDirectoryDoor(parts: DoorParts): DirectoryDoor {
   };
 }
 
-interface Read {
-  readonly entry: DirectoryEntry;
-  readonly bytes: Buffer;
-}
-
-const stampOf = ({ mtime, size }: Pick<DirectoryEntry, 'mtime' | 'size'>): string => `${mtime} ${size}`;
-
-/** One file that cannot be read keeps no other from being looked at. */
-async function readAll(
-  folder: string,
-  entries: readonly DirectoryEntry[],
-  unusable: (file: string, address: string, why: string) => void,
-): Promise<Read[]> {
-  const read = await Promise.all(
-    entries.map(async (entry) => {
-      try {
-        if (entry.size > mostOctets) throw new Error(`it is larger than ${mostOctets} octets`);
-        const bytes = await readIfPresent(join(folder, entry.file));
-        return bytes && { entry, bytes };
-      } catch (error) {
-        unusable(entry.file, entry.address, wordsOf(error));
-        return null;
-      }
-    }),
-  );
-  return read.filter((one) => one !== null);
-}
-
-/** A certificate with the authorities above it is far smaller. */
-const mostOctets = 1_000_000;
-
-/** Whether the file holds exactly what the database has in use, under the name that we give it. */
-async function isAsStored(q: Queries, { entry, bytes }: Read): Promise<boolean> {
-  const { address, use } = entry;
-  if (entry.file !== certificateFileName(address, use)) return false;
-  const text = bytes.toString('latin1').trim();
-  for (const purpose of purposesOf(entry)) {
-    const row = await inUse(q, address, purpose);
-    if (row === null || toPem(row.der).trim() !== text) return false;
-  }
-  return true;
-}
-
-/** A name may be read in two ways (both generations of Sympa's escaping): the certificate tells which is meant. */
-function addressOf(
-  entry: Pick<DirectoryEntry, 'address' | 'otherAddress'>,
-  certificate: Certificate | undefined,
-): string {
-  const { address, otherAddress } = entry;
-  return otherAddress !== null && certificate?.addresses.includes(otherAddress) ? otherAddress : address;
-}
-
-function purposesOf(entry: DirectoryEntry): Purpose[] {
-  if (entry.use === 'both') return ['sign', 'enc'];
-  return [entry.use];
-}
+const isAsBefore = (known: FileStamp | undefined, now: FileStamp): boolean =>
+  known !== undefined && known.mtime === now.mtime && known.size === now.size;
 
 function objection(entry: DirectoryEntry, certificate: Certificate): string | null {
   const serves = purposesOf(entry).some((purpose) =>

@@ -1,18 +1,14 @@
 import { dayMs, dayOf } from '../base/day.ts';
 import { Fault, wordsOf } from '../base/errors.ts';
-import type { Queries } from '../store/database.ts';
 import { type Ending, endingBetween } from '../store/ending.ts';
 import { findMember } from '../store/members.ts';
 import { noticeDue, noticeIsDue, wasNoticed } from '../store/notices.ts';
 import type { Variables } from '../template/templates.ts';
+import { longestWarningMs, stageOf } from './expiry-stages.ts';
 import { type ListContext, languageOf } from './list-context.ts';
-import { type SpooledMail, spoolLocalMail } from './local-mail.ts';
+import { queueIf, type SpooledMail, spoolLocalMail } from './local-mail.ts';
 import type { MissingParts } from './missing-notice.ts';
 import { addressesOf, noticesTo } from './report-mails.ts';
-
-/** How long before the end of a certificate in use its holder and the owners are told, each once. */
-const stages: readonly [number, ...number[]] = [1, 7, 30];
-export const longestWarningMs = 30 * dayMs;
 
 /** What the kinds of these notices begin with. */
 export const endingNotice = 'ending';
@@ -30,7 +26,10 @@ interface Warning extends Ending {
 export async function warnOfEnding(parts: MissingParts, lists: readonly ListContext[]): Promise<number> {
   const now = parts.clock.now();
   const rows = await endingBetween(parts.database.q, { from: now, to: now + longestWarningMs });
-  const ending = rows.map((row) => ({ ...row, stage: stageOf(row.notAfter - now) }));
+  const ending = rows.flatMap((row) => {
+    const stage = stageOf(row.notAfter, now);
+    return stage === null ? [] : [{ ...row, stage }];
+  });
   let told = 0;
   for (const list of lists) {
     const ofList = ending.filter((row) => row.listId === list.id);
@@ -41,10 +40,6 @@ export async function warnOfEnding(parts: MissingParts, lists: readonly ListCont
     told += await guarded(parts, list, () => warnOwners(parts, list, ofList));
   }
   return told;
-}
-
-function stageOf(leftMs: number): number {
-  return stages.find((days) => leftMs <= days * dayMs) ?? 30;
 }
 
 async function warnMember(
@@ -98,16 +93,13 @@ async function queueOnce(
   list: ListContext,
   d: { member: string; kinds: readonly string[]; mails: readonly SpooledMail[] },
 ): Promise<number> {
-  const { database, spool } = parts;
   const about = { listId: list.id, member: d.member, now: parts.clock.now(), everyMs: Infinity };
-  const isNews = await database.write(async (tx: Queries) => {
+  const isQueued = await queueIf(parts, d.mails, async (tx) => {
     let news = false;
     for (const kind of new Set(d.kinds)) if (await noticeDue(tx, { ...about, kind })) news = true;
-    if (news) for (const mail of d.mails) await mail.queue(tx);
     return news;
   });
-  if (!isNews) for (const mail of d.mails) await spool.remove(mail.id);
-  return isNews ? d.mails.length : 0;
+  return isQueued ? d.mails.length : 0;
 }
 
 /** One entry per certificate and address, with what it is used for. */

@@ -9,7 +9,7 @@ import { type PostingRow, postingsOf } from '../store/postings.ts';
 import type { DeliveryRow, JsonObject } from '../store/schema.ts';
 import { isSpoolId } from '../store/spool-id.ts';
 import { remedyForCopy, remedyForMessage, remedyForPosting, remedyForReason } from './remedies.ts';
-import { sentenceFor } from './verdict-record.ts';
+import { flawsIn, layersIn, sentenceFor } from './verdict-record.ts';
 
 /** What happened to one message and why; times in ISO 8601. Outer Subject only (RULES 14). */
 export interface Story {
@@ -69,6 +69,8 @@ export interface StoryPosting {
   readonly reasons: readonly { readonly code: string; readonly text: string }[];
   readonly layers: readonly Layer[];
   readonly remedy: string | null;
+  /** Until when it may be judged again, if an authority or a certificate comes that vouches for it. */
+  readonly retryUntil: string | null;
   readonly copies: Readonly<Record<string, number>>;
   readonly members: readonly StoryCopy[];
 }
@@ -127,7 +129,7 @@ async function storyOf(q: Queries, id: string, member: string | null): Promise<S
   if (!message && ledger.length === 0) return null;
   const postings: StoryPosting[] = [];
   for (const posting of message ? await postingsOf(q, id) : [])
-    postings.push(await postingStory(q, posting, member));
+    postings.push(await postingStory(q, posting, { member, isGone: message?.removedAt !== null }));
   const history = ledger.filter((line) => member === null || line.member === null || line.member === member);
   return {
     id,
@@ -162,7 +164,11 @@ function messageStory(row: MessageRow, list: string): StoryMessage {
   };
 }
 
-async function postingStory(q: Queries, posting: PostingRow, member: string | null): Promise<StoryPosting> {
+async function postingStory(
+  q: Queries,
+  posting: PostingRow,
+  d: { readonly member: string | null /** Its bytes are not kept any more. */; readonly isGone: boolean },
+): Promise<StoryPosting> {
   const row = await listById(q, posting.listId);
   const list = row?.address ?? `list ${posting.listId}`;
   const verdict = posting.verdict ?? {};
@@ -170,8 +176,15 @@ async function postingStory(q: Queries, posting: PostingRow, member: string | nu
   const copies: Record<string, number> = {};
   for (const { state } of rows) copies[state] = (copies[state] ?? 0) + 1;
   const rule = textIn(verdict, 'rule');
-  const report = { missingIssuer: textIn(verdict, 'missingIssuer'), claimed: textIn(verdict, 'from') };
+  const layers = layersIn(verdict);
+  const report = {
+    missingIssuer: textIn(verdict, 'missingIssuer'),
+    claimed: textIn(verdict, 'from'),
+    layers,
+  };
   const reasons = Array.isArray(verdict.reasons) ? verdict.reasons.map(String) : [];
+  const retryUntil = d.isGone ? null : posting.retryUntil;
+  const isJudgeable = retryUntil !== null;
   return {
     id: posting.id,
     list,
@@ -189,12 +202,12 @@ async function postingStory(q: Queries, posting: PostingRow, member: string | nu
         : null,
     author: textIn(verdict, 'author'),
     reasons: reasons.map((code) => ({ code, text: sentenceFor(code, report) })),
-    // Written by verdictRecord, read back as it was.
-    layers: Array.isArray(verdict.layers) ? (verdict.layers as Layer[]) : [],
-    remedy: remedyForPosting({ ...posting, list, reasons }),
+    layers,
+    remedy: remedyForPosting({ ...posting, list, reasons, flaws: flawsIn(layers), isJudgeable }),
+    retryUntil: isoOrNull(retryUntil),
     copies,
     members: rows
-      .filter((one) => member === null || one.member === member)
+      .filter((one) => d.member === null || one.member === d.member)
       .map((one) => copyStory(one, { list, messageId: posting.messageId })),
   };
 }

@@ -1,42 +1,59 @@
 import { Fault, wordsOf } from '../base/errors.ts';
 import { deliveriesOf } from '../store/deliveries.ts';
 import { findMessage } from '../store/messages.ts';
-import { findPosting, finishIdlePostings } from '../store/postings.ts';
+import { findPosting, finishPosting, idlePostings } from '../store/postings.ts';
 import type { DeliveryRow } from '../store/schema.ts';
 import { type SummaryParts, tellAuthor } from './author-summary.ts';
 import { listOf } from './list-context.ts';
-import type { SpooledMail } from './local-mail.ts';
+import { queueIf, type SpooledMail } from './local-mail.ts';
+import { missingReasons } from './member-certificate.ts';
 import { addressesOf, noticesTo } from './report-mails.ts';
 
 /** Members named in one report; `explain` has all of them. */
 const mostNamed = 20;
+/** Postings ended at a time; each is ended after its last batch, so that few are left. */
+const atOnce = 10_000;
 
 /**
  * Ends a posting whose last copy was settled, and tells its author how it was delivered if the list does. If nobody got
  * a post, or by `report.failures` some did not, the owners get one report with the relay's words (RULES 12: not a bounce
- * for each). A crash in between loses this report, not the ledger, which the daily one is made from.
+ * for each), in the transaction that marks it done: a posting that a crash, or a report that cannot be written, left
+ * idle is for `endPostings`. What waited in vain for a certificate is for the weekly report. Whether it was ended.
  */
-export async function endPosting(parts: SummaryParts, postingId: number): Promise<void> {
-  const { database } = parts;
+export async function endPosting(parts: SummaryParts, postingId: number): Promise<boolean> {
+  const { q } = parts.database;
   // Asked after each batch, so it has to be cheap: the copies are read once, when the last of them ended.
-  if ((await finishIdlePostings(database.q, postingId)) === 0) return;
-  const rows = await deliveriesOf(database.q, postingId);
+  if ((await idlePostings(q, { id: postingId, limit: 1 })).length === 0) return false;
+  const rows = await deliveriesOf(q, postingId);
   await tellAuthor(parts, postingId);
-  const failed = rows.filter((row) => row.state === 'failed' || row.state === 'expired');
-  if (failed.length === 0) return;
+  const failed = rows.filter(
+    (row) => row.state === 'failed' || (row.state === 'expired' && !isMissing(row.reason)),
+  );
   const isDelivered = rows.some((row) => row.state === 'delivered');
-  const mails = await reportTo(parts, postingId, { copies: rows.length, isDelivered }, failed);
-  await database.write(async (tx) => {
-    for (const mail of mails) await mail.queue(tx);
-  });
+  const about = { copies: rows.length, isDelivered };
+  const mails = failed.length === 0 ? [] : await reportTo(parts, postingId, about, failed);
+  return mails !== null && queueIf(parts, mails, (tx) => finishPosting(tx, postingId));
 }
 
+const isMissing = (reason: string | null): boolean =>
+  (missingReasons as readonly string[]).includes(reason ?? '');
+
+/** Ends all postings whose copies are over and whose end nobody has written down. Gives their number. */
+export async function endPostings(parts: SummaryParts): Promise<number> {
+  let ended = 0;
+  // Those that cannot be ended now stay idle: each is looked at once.
+  for (const id of await idlePostings(parts.database.q, { limit: atOnce }))
+    if (await endPosting(parts, id)) ended++;
+  return ended;
+}
+
+/** The mails, none if nobody is to be told, or null if they cannot be written. */
 async function reportTo(
   parts: SummaryParts,
   postingId: number,
   { copies, isDelivered }: { copies: number; isDelivered: boolean },
   failed: readonly DeliveryRow[],
-): Promise<SpooledMail[]> {
+): Promise<SpooledMail[] | null> {
   const { q } = parts.database;
   const posting = await findPosting(q, postingId);
   const message = posting && (await findMessage(q, posting.messageId));
@@ -63,6 +80,6 @@ async function reportTo(
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     parts.log.error('notice-failed', { id: message.id, list: list.address, detail: wordsOf(error) });
-    return [];
+    return null;
   }
 }

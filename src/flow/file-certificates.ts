@@ -1,4 +1,4 @@
-import { wordsOf } from '../base/errors.ts';
+import { isFault, wordsOf } from '../base/errors.ts';
 import { ensureFolder, syncFolder } from '../base/files.ts';
 import { type Certificate, mayServe, parseCertificate, publicKeyOf } from '../pki/certificate.ts';
 import { toPem } from '../pki/pem.ts';
@@ -15,9 +15,8 @@ import type { Queries } from '../store/database.ts';
 import { type MirrorFile, writeCertificates } from '../store/directory.ts';
 import { changesOf, type FileStamp, saveFileStamps, settleChanges } from '../store/directory-files.ts';
 import { record } from '../store/ledger.ts';
-import { listsOfAddress } from '../store/members.ts';
-import type { CertificateSource, Purpose } from '../store/schema.ts';
-import { type Filing, furtherFilings, type HarvestFacts, type InUse } from './harvest.ts';
+import type { BindingState, CertificateSource, Purpose } from '../store/schema.ts';
+import type { Filing, HarvestFacts, InUse } from './harvest.ts';
 import type { ListContext } from './list-context.ts';
 import { releaseCopies } from './release.ts';
 
@@ -32,24 +31,32 @@ export interface Filed {
 export async function knownFor(
   q: Queries,
   address: string,
-): Promise<Pick<HarvestFacts, 'inUse' | 'known' | 'waiting'>> {
+): Promise<Pick<HarvestFacts, 'inUse' | 'known' | 'waiting' | 'replaced' | 'refused'>> {
   const bindings = await bindingsOf(q, address);
   const current = async (purpose: Purpose): Promise<InUse | null> => {
     const row = await inUse(q, address, purpose);
     const binding = bindings.find((one) => one.purpose === purpose && one.sha256 === row?.sha256);
     if (!row) return null;
     const { sha256, spkiSha256, notAfter } = row;
-    return { sha256, spkiSha256, notAfter, signingTime: binding?.signingTime ?? 0 };
+    // What a person or a confirmation brought is as new as that: an older mail must not undo it. Mails have whole seconds.
+    const since = Math.floor((binding?.since ?? 0) / 1000) * 1000;
+    return { sha256, spkiSha256, notAfter, signingTime: binding?.signingTime ?? since, source: row.boundBy };
   };
   // One that an owner refused was known too: the same again is no first contact.
   const everKnown = (purpose: Purpose) =>
     bindings.some((one) => one.purpose === purpose && one.state !== 'pending');
-  const waiting = (purpose: Purpose) =>
-    bindings.filter((one) => one.purpose === purpose && one.state === 'pending').map((one) => one.sha256);
+  const inState = (purpose: Purpose, ...states: readonly BindingState[]) =>
+    bindings.filter((one) => one.purpose === purpose && states.includes(one.state));
+  const waiting = (purpose: Purpose) => inState(purpose, 'pending').map((one) => one.sha256);
+  const refused = (purpose: Purpose) => inState(purpose, 'refused', 'removed').map((one) => one.sha256);
+  const replaced = (purpose: Purpose) =>
+    new Map(inState(purpose, 'replaced').map((one) => [one.sha256, one.since]));
   return {
     inUse: { sign: await current('sign'), enc: await current('enc') },
     known: { sign: everKnown('sign'), enc: everKnown('enc') },
     waiting: { sign: waiting('sign'), enc: waiting('enc') },
+    refused: { sign: refused('sign'), enc: refused('enc') },
+    replaced: { sign: replaced('sign'), enc: replaced('enc') },
   };
 }
 
@@ -107,7 +114,7 @@ export async function fileHarvest(
 ): Promise<Filed> {
   const { list, address, signature, at } = d;
   const base = { at, messageId: d.messageId, list: list.address, member: address };
-  for (const { certificate, purpose, action, reason, chain } of d.filings) {
+  for (const { certificate, purpose, action, reason, source, chain } of d.filings) {
     if (action === 'skip') continue;
     const signingTime = signature.signingTime;
     await upsertCertificate(tx, certificateRow(certificate, { source: 'harvested', at, signingTime }));
@@ -115,7 +122,7 @@ export async function fileHarvest(
     for (const authority of chain)
       await upsertCertificate(tx, certificateRow(authority, { source: 'harvested', at, signingTime: null }));
     const { sha256 } = certificate;
-    const binding = { address, purpose, sha256, state, since: at, source: 'harvested', signingTime } as const;
+    const binding = { address, purpose, sha256, state, since: at, source, signingTime } as const;
     await bind(tx, binding, { by: `a mail that ${address} signed`, messageId: d.messageId });
     await record(tx, {
       ...base,
@@ -125,7 +132,7 @@ export async function fileHarvest(
       data: { sha256: certificate.sha256, purpose },
     });
   }
-  if (signature.capabilities) {
+  if (signature.capabilities && signature.capabilities.length <= mostCapabilityOctets) {
     const der = Buffer.from(signature.capabilities);
     for (const spkiSha256 of keysSpokenOf(d)) {
       await saveCapabilities(tx, { spkiSha256, signingTime: signature.signingTime ?? 0, der });
@@ -134,30 +141,21 @@ export async function fileHarvest(
   return { filings: d.filings, released: await releaseFor(tx, d) };
 }
 
-/** Addresses of one certificate that are looked at. */
-const mostAddresses = 20;
+/** They are read for each copy; those of real programs have some hundred octets. */
+const mostCapabilityOctets = 8 * 1024;
 
-/** What a harvest does for the other addresses of a member that the certificates name (RULES 16): it fills gaps. */
+/** Files what a harvest decided for other addresses that the certificates name. What the signature says of algorithms is the author's. */
 export async function fileFurther(
   tx: Queries,
-  d: Omit<Parameters<typeof fileHarvest>[1], 'address' | 'signature'> & { readonly facts: HarvestFacts },
-): Promise<{ readonly addresses: readonly string[]; readonly released: number }> {
-  const { facts, filings, ...base } = d;
-  const named = new Set(filings.flatMap(({ certificate }) => certificate.addresses.slice(0, mostAddresses)));
-  named.delete(facts.address);
-  const addresses: string[] = [];
+  d: Omit<Parameters<typeof fileHarvest>[1], 'address' | 'filings'> & {
+    readonly further: readonly { readonly address: string; readonly filings: readonly Filing[] }[];
+  },
+): Promise<number> {
+  const { further, ...base } = d;
+  const signature = { ...d.signature, capabilities: null };
   let released = 0;
-  for (const address of named) {
-    if ((await listsOfAddress(tx, address)).length === 0) continue;
-    const bound = new Set((await bindingsOf(tx, address)).map((one) => one.purpose));
-    const gaps = (['sign', 'enc'] as const).filter((purpose) => !bound.has(purpose));
-    const further = furtherFilings(d.list, facts, { filings, address, gaps });
-    if (further.length === 0) continue;
-    const signature = { ...facts.signature, capabilities: null };
-    released += (await fileHarvest(tx, { ...base, address, filings: further, signature })).released;
-    addresses.push(address);
-  }
-  return { addresses, released };
+  for (const one of further) released += (await fileHarvest(tx, { ...base, ...one, signature })).released;
+  return released;
 }
 
 async function releaseFor(
@@ -171,9 +169,12 @@ async function releaseFor(
 
 /** The keys that signed SMIMECapabilities speak of: the signer's own, and the one he wants mail encrypted to. */
 function keysSpokenOf(d: { signature: AuthorSignature; filings: readonly Filing[] }): Set<string> {
-  const taken = d.filings.filter((filing) => filing.action === 'use' || filing.reason === 'already-known');
   const signer = parseCertificate(Buffer.from(d.signature.certificate));
-  return new Set([signer.spkiSha256, ...taken.map((filing) => filing.certificate.spkiSha256)]);
+  const taken = d.filings
+    .filter((filing) => filing.action === 'use' || filing.reason === 'already-known')
+    .map(({ certificate }) => certificate.spkiSha256);
+  // Who is not in use himself has no say about the certificate that is.
+  return new Set([signer.spkiSha256, ...(taken.includes(signer.spkiSha256) ? taken : [])]);
 }
 
 /** Writes the directory's files for one address from the bindings now in use (Sympa's names). */
@@ -221,8 +222,9 @@ async function writeAll(
       try {
         stamps.push(...(await writeCertificates(folder, address, await mirrorOf(q, address))));
       } catch (error) {
-        if (!failed) throw error;
-        failed(wordsOf(error));
+        // An address that no file can be named by has none, whoever brought its certificate: what follows goes on.
+        if (!failed && !isFault(error, 'certificate-name')) throw error;
+        failed?.(wordsOf(error));
       }
     }
   };

@@ -2,9 +2,11 @@ import { wordsOf } from '../base/errors.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import type { AuthorSignature } from '../smime/author-signature.ts';
 import type { Findings } from '../smime/open.ts';
+import type { Queries } from '../store/database.ts';
 import { tellOfChange } from './confirm-change.ts';
-import { fileFurther, fileHarvest, knownFor, mirrorAddresses } from './file-certificates.ts';
-import { type Filing, fileCertificates, type HarvestFacts, signatureWithNews } from './harvest.ts';
+import { decideHarvest } from './decide-harvest.ts';
+import { fileFurther, fileHarvest, mirrorAddresses } from './file-certificates.ts';
+import type { Filing, HarvestFacts } from './harvest.ts';
 import { type ListContext, rolesOn } from './list-context.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 
@@ -14,10 +16,7 @@ import type { FlowParts, PostingWork } from './posting-work.ts';
  */
 export async function harvestPost(parts: FlowParts, work: PostingWork, report: Findings): Promise<void> {
   const { list } = work;
-  if (report.author === null) return;
-  const roles = await rolesOn(parts.database.q, list, report.author);
-  // RULES 16: members and senders to -sendcert; who holds a role writes to the list as well.
-  if (!roles.member && !roles.owner && !roles.moderator && !roles.suspended) return;
+  if (report.author === null || !(await isHarvested(parts.database.q, list, report.author))) return;
   try {
     await harvestFor(parts, work, report);
   } catch (error) {
@@ -27,6 +26,12 @@ export async function harvestPost(parts: FlowParts, work: PostingWork, report: F
       detail: wordsOf(error),
     });
   }
+}
+
+/** RULES 16: members and senders to -sendcert; who holds a role writes to the list as well. */
+export async function isHarvested(q: Queries, list: ListContext, author: string): Promise<boolean> {
+  const { member, owner, moderator, suspended } = await rolesOn(q, list, author);
+  return member || owner || moderator || suspended;
 }
 
 /**
@@ -48,31 +53,32 @@ export async function harvestFor(
   const base = { list, messageId: message.id, at, expiresAt };
   // Decided in the transaction that files it: of two first certificates that come at once, the second is a change.
   const { filed, others, signature } = await parts.database.write(async (tx) => {
-    const known = await knownFor(tx, address);
-    const signature = signatureWithNews(given, known.inUse);
-    const facts = { address, signature, ...known, ...trust, receivedAt };
-    const filings = fileCertificates(list, facts);
+    const decided = await decideHarvest(tx, {
+      ...trust,
+      list,
+      address,
+      signature: given,
+      receivedAt,
+      defaults: parts.defaults,
+    });
+    const { signature, filings, further } = decided;
     const filed = await fileHarvest(tx, { ...base, address, filings, signature });
-    const others = await fileFurther(tx, { ...base, filings, facts });
-    return {
-      filed: { ...filed, released: filed.released + others.released },
-      others: others.addresses,
-      signature,
-    };
+    const released = filed.released + (await fileFurther(tx, { ...base, further, signature }));
+    return { filed: { ...filed, released }, others: further.map((one) => one.address), signature };
   });
   const isUsed = filed.filings.some((filing) => filing.action === 'use');
   if (isUsed || others.length > 0)
     await mirrorAddresses(parts.database.q, parts.certificates, [...(isUsed ? [address] : []), ...others]);
   if (isUsed)
     parts.log.event('harvested', { id: message.id, address, list: list.address, released: filed.released });
-  await tellOfChange(parts, work, { address, filings: filed.filings, signature, trust });
+  await tellOfChange(parts, work, { address, filings: filed.filings, signature });
   if (filed.released > 0) parts.wakeDelivery();
   return filed;
 }
 
 /** By what the certificates of a signature are judged: what the opening found out is kept, and used here too. */
-async function trustFor(
-  parts: FlowParts,
+export async function trustFor(
+  parts: Pick<FlowParts, 'revocation' | 'keyring' | 'intermediates'>,
   list: ListContext,
   signature: AuthorSignature,
 ): Promise<Pick<HarvestFacts, 'anchors' | 'intermediates' | 'revocation'>> {

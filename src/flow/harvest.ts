@@ -3,7 +3,7 @@ import { type Certificate, mayServe, parseCertificate } from '../pki/certificate
 import { type PathResult, type TrustAnchors, validatePath } from '../pki/path.ts';
 import type { RevocationPolicy } from '../pki/revocation.ts';
 import type { AuthorSignature, SignerFacts } from '../smime/author-signature.ts';
-import type { Purpose } from '../store/schema.ts';
+import type { CertificateSource, Purpose } from '../store/schema.ts';
 import type { ListContext } from './list-context.ts';
 
 /** What becomes of one certificate for one purpose of one address, and why (RULES 15, 16). */
@@ -13,6 +13,8 @@ export interface Filing {
   /** `use` at once, `pending` until the change is confirmed, or not taken. */
   readonly action: 'use' | 'pending' | 'skip';
   readonly reason: FilingReason;
+  /** Who vouches for it. */
+  readonly source: CertificateSource;
   /** Authorities between it and the anchor, as they came with it: they are needed to encrypt to it later. */
   readonly chain: readonly Certificate[];
 }
@@ -25,6 +27,7 @@ export type FilingReason =
   | 'already-known'
   | 'newer'
   | 'changed-key'
+  | 'refused-before'
   | 'owner-decides'
   | 'candidate'
   | 'older'
@@ -39,6 +42,8 @@ export interface InUse {
   readonly notAfter: number;
   /** When the signature that brought it was made; 0 if unknown. */
   readonly signingTime: number;
+  /** Who vouches for it. */
+  readonly source: CertificateSource;
 }
 
 export interface HarvestFacts {
@@ -47,6 +52,10 @@ export interface HarvestFacts {
   readonly inUse: Readonly<Record<Purpose, InUse | null>>;
   /** Whether any certificate was ever known for the address and purpose, expired ones too (RULES 15). */
   readonly known: Readonly<Record<Purpose, boolean>>;
+  /** Certificates whose place one with another key took, by SHA-256, and when. */
+  readonly replaced: Readonly<Record<Purpose, ReadonlyMap<string, number>>>;
+  /** SHA-256 of those that an owner refused or removed. */
+  readonly refused: Readonly<Record<Purpose, readonly string[]>>;
   /** SHA-256 of the certificates that wait for a person's word. */
   readonly waiting: Readonly<Record<Purpose, readonly string[]>>;
   readonly anchors: TrustAnchors;
@@ -152,6 +161,7 @@ function file(list: ListContext, facts: HarvestFacts, certificate: Certificate, 
     purpose,
     action,
     reason,
+    source: voucherFor(facts, purpose, reason),
     chain: action === 'skip' ? [] : chainOf(list, facts, certificate),
   });
   const current = facts.inUse[purpose];
@@ -160,19 +170,29 @@ function file(list: ListContext, facts: HarvestFacts, certificate: Certificate, 
   if (time > facts.receivedAt + hour) return filed('skip', 'future');
   if (current?.sha256 === certificate.sha256) return filed('skip', 'already-known');
   if (current && time < current.signingTime) return filed('skip', 'older');
-  if (current?.spkiSha256 === certificate.spkiSha256)
-    return endsSooner(certificate, current, facts) ? filed('skip', 'older') : filed('use', 'same-key');
+  // What an old mail says of a key was said before the key was changed.
+  if (time <= (facts.replaced[purpose].get(certificate.sha256) ?? -1)) return filed('skip', 'older');
   const wait = (reason: FilingReason): Filing => {
     const waiting = facts.waiting[purpose];
     const isFull = waiting.length >= mostWaiting && !waiting.includes(certificate.sha256);
     return isFull ? filed('skip', 'too-many') : filed('pending', reason);
   };
-  if (facts.known[purpose] || (purpose === 'enc' && isOtherSigner(facts))) {
+  if (facts.refused[purpose].includes(certificate.sha256)) return wait('refused-before');
+  if (current?.spkiSha256 === certificate.spkiSha256)
+    return endsSooner(certificate, current, facts) ? filed('skip', 'older') : filed('use', 'same-key');
+  if (facts.known[purpose] || isOtherKey(facts, purpose)) {
     if (list.policy.harvest === 'verified') return filed('use', 'newer');
-    return isSignedByOld(facts, purpose) ? filed('use', 'signed-by-old') : wait('changed-key');
+    return isNamedByOld(facts, certificate, purpose) ? filed('use', 'signed-by-old') : wait('changed-key');
   }
   if (list.policy['harvest.first'] === 'off') return filed('skip', 'off');
   return list.policy['harvest.first'] === 'owner' ? wait('owner-decides') : filed('use', 'first');
+}
+
+/** What renews a certificate, or what its key names, has the word that was given for that; else nobody gave one. */
+function voucherFor({ inUse }: HarvestFacts, purpose: Purpose, reason: FilingReason): CertificateSource {
+  if (reason !== 'same-key' && reason !== 'signed-by-old') return 'harvested';
+  const before = [inUse[purpose], reason === 'same-key' ? null : inUse.sign].filter((one) => one !== null);
+  return before.every((one) => one.source !== 'harvested') ? 'approved' : 'harvested';
 }
 
 /** Two for one key: the one that holds longer stays, as long as it is valid. */
@@ -181,12 +201,21 @@ function endsSooner(certificate: Certificate, current: InUse, { receivedAt }: Ha
 }
 
 /**
- * RULES 15: a signature by the old key on the same mail, beside that of the new one or as the one that names the new
- * encryption certificate, shows that both are one person's.
+ * RULES 15: a signature by the old key on the same mail that names the certificate (SMIMEEncryptionKeyPreference, or its
+ * signer's own key). That it only stands beside one by the new key shows nothing: anybody can add his signature to
+ * a mail that the old key's holder once signed for him.
  */
-function isSignedByOld({ signature, inUse }: HarvestFacts, purpose: Purpose): boolean {
-  const keys = [signature, ...signature.others].map((one) => read(one).spkiSha256);
-  return [inUse[purpose], inUse.sign].some((old) => old !== null && keys.includes(old.spkiSha256));
+function isNamedByOld(
+  { signature, inUse }: HarvestFacts,
+  certificate: Certificate,
+  purpose: Purpose,
+): boolean {
+  const old = [inUse[purpose], inUse.sign].map((one) => one?.spkiSha256);
+  return [signature, ...signature.others].some((one) => {
+    const { spkiSha256 } = read(one);
+    if (!old.includes(spkiSha256)) return false;
+    return one.preference ? identifies(one.preference, certificate) : spkiSha256 === certificate.spkiSha256;
+  });
 }
 
 /**
@@ -207,14 +236,24 @@ export function furtherFilings(
       pathOf(list, facts, certificate, 'any').valid,
   );
   const action = list.policy['harvest.first'] === 'owner' ? 'pending' : 'use';
-  return taken.map((filing) => ({ ...filing, action, reason: 'further' }));
+  return taken.map((filing) => ({ ...filing, action, reason: 'further', source: 'harvested' }));
 }
 
 /**
- * Whether the address is known by another signing key than this mail's: a first encryption certificate that it brings
- * is then a different key for a known address (RULES 15).
+ * Whether the address is known by another key than this mail's, though not for this purpose: a first certificate that the
+ * mail brings is then a different key for a known address (RULES 15), for signing too: it would vouch for the next one.
  */
-function isOtherSigner({ known, inUse, signature }: HarvestFacts): boolean {
-  const signer = read(signature);
-  return known.sign && inUse.sign?.spkiSha256 !== signer.spkiSha256;
+function isOtherKey({ known, inUse, signature }: HarvestFacts, purpose: Purpose): boolean {
+  const other: Purpose = purpose === 'enc' ? 'sign' : 'enc';
+  return known[other] && inUse[other]?.spkiSha256 !== read(signature).spkiSha256;
+}
+
+/** Whether the signer is nobody new to the address: nothing is known of it, or he signs with a key that it uses. */
+export function isKnownSigner(
+  { known, inUse }: Pick<HarvestFacts, 'known' | 'inUse'>,
+  signature: SignerFacts,
+): boolean {
+  const { spkiSha256 } = read(signature);
+  const isKnown = known.sign || known.enc;
+  return !isKnown || [inUse.sign, inUse.enc].some((one) => one?.spkiSha256 === spkiSha256);
 }

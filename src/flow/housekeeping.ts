@@ -1,4 +1,3 @@
-import type { Clock } from '../base/clock.ts';
 import { dayMs } from '../base/day.ts';
 import type { Log } from '../base/log.ts';
 import type { Database } from '../store/database.ts';
@@ -7,20 +6,19 @@ import { forgetLedger } from '../store/ledger.ts';
 import { forgetMessages, markRemoved, messagesToClean } from '../store/messages.ts';
 import { forgetReplies } from '../store/notices.ts';
 import { expireDue } from '../store/outcomes.ts';
-import { expirePostings, finishIdlePostings } from '../store/postings.ts';
+import { expirePostings } from '../store/postings.ts';
 import { forgetSignatures } from '../store/signatures.ts';
 import type { Spool } from '../store/spool.ts';
 import { forgetStarts } from '../store/starts.ts';
-import { careForListKeys, type KeyCareParts } from './key-expiry.ts';
-import { everyList, type SiteDefaults } from './list-context.ts';
+import type { SummaryParts } from './author-summary.ts';
+import { endPostings } from './failure-report.ts';
+import type { ListContext } from './list-context.ts';
 import { endQuarantine } from './quarantine.ts';
 
-export interface HousekeepingParts extends KeyCareParts {
+export interface HousekeepingParts extends SummaryParts {
   readonly database: Database;
   readonly spool: Spool;
-  readonly clock: Clock;
   readonly log: Log;
-  readonly defaults: SiteDefaults;
   readonly node: string;
   /** How long finished rows are kept, ms. */
   readonly retentionMs: number;
@@ -31,43 +29,54 @@ export interface HousekeepingParts extends KeyCareParts {
 const batch = 500;
 
 /**
- * Ends what waited too long and forgets what is over: held and deferred copies past their time, posts that no
- * moderator answered, what stayed in quarantine, leases of attempts that nobody wrote down, spool files that serve nothing any more, rows and
- * ledger beyond `retention`.
+ * The work that ends what waited too long and forgets what is over, in order: held and deferred copies past their time,
+ * posts that no moderator answered, what stayed in quarantine, leases of attempts that nobody wrote down, postings that
+ * are over, spool files that serve nothing any more, rows and ledger beyond `retention`. Each piece gives how much.
  */
-export async function keepHouse(parts: HousekeepingParts): Promise<void> {
+export function houseWork(parts: HousekeepingParts, lists: readonly ListContext[]) {
   const { database, spool, node } = parts;
   const now = parts.clock.now();
-  let expired = 0;
-  for (let rows = batch; rows === batch; expired += rows)
-    rows = (await database.write((tx) => expireDue(tx, { now, limit: batch }))).length;
-  const lists = await everyList(database.q, parts.defaults, (list, detail) =>
-    parts.log.warn('list-unreadable', { list, detail }),
-  );
-  for (const list of lists) {
-    const before = now - list.policy['held.days'] * dayMs;
-    await database.write((tx) => expirePostings(tx, { listId: list.id, before, at: now }));
-  }
-  expired += await endQuarantine(parts, { now, keptMs: parts.quarantineMs });
-  await careForListKeys(parts, lists);
-  await freeExpiredLeases(database.q, now);
-  await finishIdlePostings(database.q);
-  let removed = 0;
-  for (;;) {
-    const ids = await messagesToClean(database.q, { node, before: now, limit: batch });
-    for (const id of ids) {
-      await spool.remove(id);
-      await markRemoved(database.q, id, now);
-    }
-    removed += ids.length;
-    if (ids.length < batch) break;
-  }
   const before = now - parts.retentionMs;
-  const replayDays = Math.max(30, ...lists.map((list) => list.policy['replay.days']));
-  await forgetSignatures(database.q, now - replayDays * dayMs);
-  await forgetReplies(database.q, now - dayMs);
-  await forgetStarts(database.q, before);
-  while ((await forgetMessages(database.q, { before, limit: batch })) === batch);
-  while ((await database.write((tx) => forgetLedger(tx, { before, limit: batch }))) === batch);
-  parts.log.event('housekeeping', { expired, removed });
+  return {
+    expired: async () => {
+      let sum = 0;
+      for (let rows = batch; rows === batch; sum += rows)
+        rows = (await database.write((tx) => expireDue(tx, { now, limit: batch }))).length;
+      return sum;
+    },
+    unmoderated: async () => {
+      let sum = 0;
+      for (const { id: listId, policy } of lists) {
+        const d = { listId, before: now - policy['held.days'] * dayMs, at: now };
+        sum += await database.write((tx) => expirePostings(tx, d));
+      }
+      return sum;
+    },
+    quarantine: () => endQuarantine(parts, { now, keptMs: parts.quarantineMs }),
+    leases: () => freeExpiredLeases(database.q, now),
+    ended: () => endPostings(parts),
+    removed: async () => {
+      for (let sum = 0; ; ) {
+        const ids = await messagesToClean(database.q, { node, before: now, limit: batch });
+        for (const id of ids) {
+          await spool.remove(id);
+          await markRemoved(database.q, id, now);
+        }
+        sum += ids.length;
+        if (ids.length < batch) return sum;
+      }
+    },
+    forgotten: async () => {
+      const replayDays = Math.max(30, ...lists.map((list) => list.policy['replay.days']));
+      await forgetSignatures(database.q, now - replayDays * dayMs);
+      await forgetReplies(database.q, now - dayMs);
+      await forgetStarts(database.q, before);
+      let sum = 0;
+      for (let rows = batch; rows === batch; sum += rows)
+        rows = await forgetMessages(database.q, { before, limit: batch });
+      for (let rows = batch; rows === batch; )
+        rows = await database.write((tx) => forgetLedger(tx, { before, limit: batch }));
+      return sum;
+    },
+  } satisfies Record<string, () => Promise<number>>;
 }

@@ -51,7 +51,10 @@ export async function importCertificates(
       let isRead = false;
       for (const purpose of purposes) {
         const place = await standing(tx, { certificate, address, purpose, order });
-        if (place === 'take') await useFor(tx, { address, purpose, certificate, source, now, by });
+        // Who names no address says nothing about the keys that were used for it.
+        const othersMayReturn = order.address === null && pin === null;
+        if (place === 'take')
+          await useFor(tx, { address, purpose, certificate, source, now, by, othersMayReturn });
         else if (place === 'beside') {
           const row = { address, purpose, sha256, since: now, source, signingTime: null };
           await bind(tx, { ...row, state: 'superseded' }, { by });

@@ -1,14 +1,19 @@
-import { dayOf } from '../base/day.ts';
 import { type Certificate, mayServe } from '../pki/certificate.ts';
 import { type TrustAnchors, validatePath } from '../pki/path.ts';
-import { type Reason, sentenceOf } from '../pki/reasons.ts';
 import type { RevocationPolicy } from '../pki/revocation.ts';
-import { keyWeakness } from '../pki/signatures.ts';
+import { inUse } from '../store/certificates.ts';
 import type { Database } from '../store/database.ts';
 import type { CertificateUse } from '../store/directory.ts';
 import type { Purpose } from '../store/schema.ts';
 import { type ImportOrder, refusedBefore, standing } from './import-order.ts';
 import type { FindIntermediates } from './intermediates.ts';
+import {
+  type CertificateObjection,
+  type CertificateReason,
+  objectionToDates,
+  objectionToItself,
+  objectionToPath,
+} from './judge-certificate.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
 import type { RevocationBook } from './revocation-book.ts';
@@ -23,21 +28,24 @@ export interface ImportCandidate {
 }
 
 export type ImportReason =
+  | CertificateReason
   | 'authority'
   | 'no-address'
   | 'other-address'
-  | 'expired'
-  | 'not-yet-valid'
-  | 'wrong-usage'
-  | 'weak-key'
-  | 'not-trusted'
-  | 'revoked'
+  | 'many-addresses'
   | 'refused-before';
 
 interface Objection {
   readonly reason: ImportReason;
   /** In words. */
   readonly why: string;
+}
+
+/** A certificate in use that gives way to one with another key. */
+export interface Replaced {
+  readonly address: string;
+  readonly purpose: Purpose;
+  readonly sha256: string;
 }
 
 /** What an operator's import made, or would make, of one certificate. */
@@ -48,6 +56,8 @@ export interface ImportVerdict {
   /** The addresses that it is bound to. */
   readonly addresses: readonly string[];
   readonly purposes: readonly Purpose[];
+  /** What it takes the place of though that has another key. */
+  readonly replaces: readonly Replaced[];
   /** Why it was refused; null if it was not. */
   readonly objection: Objection | null;
   /** Authorities of the same import between it and an anchor: needed to encrypt to it later. */
@@ -76,28 +86,16 @@ interface Trust {
 export type JudgeImport = (candidate: ImportCandidate) => Promise<ImportVerdict>;
 
 /**
- * The candidates in the order to import them: each once, oldest first, so that of several for one address the newest
- * comes into use.
- */
-export function inImportOrder(candidates: readonly ImportCandidate[]): ImportCandidate[] {
-  const key = ({ certificate, named }: ImportCandidate) =>
-    [certificate.sha256, named?.address ?? '', named?.use ?? ''].join(' ');
-  const unique = [...new Map([...candidates].reverse().map((one) => [key(one), one])).values()].reverse();
-  return unique.sort((a, b) => a.certificate.notBefore - b.certificate.notBefore);
-}
-
-/**
  * Makes the judgement of an import: address, validity, usage, strength, revocation as far as it is known here, and a
- * path to an anchor of some list (authorities among `candidates` may lead there).
+ * path to an anchor of some list (`brought`, the authorities of the same import, may lead there).
  */
 export async function judgeImportsOf(
   parts: ImportParts,
   order: ImportOrder,
-  candidates: readonly ImportCandidate[],
+  brought: readonly Certificate[],
 ): Promise<JudgeImport> {
   const authorities = new Map<string, Certificate[]>();
-  for (const { certificate } of candidates) {
-    if (!certificate.isCa) continue;
+  for (const certificate of brought) {
     const same = authorities.get(certificate.subjectName);
     if (same) same.push(certificate);
     else authorities.set(certificate.subjectName, [certificate]);
@@ -117,18 +115,24 @@ export async function judgeImportsOf(
     const purposes = purposesOf(certificate, named?.use ?? 'both');
     const base = { certificate, where, addresses, purposes };
     const stored = await parts.intermediates(certificate);
-    const plain = objectionTo(certificate, order, { addresses, purposes, named, trust });
+    const plain = objectionTo(certificate, order, { addresses, purposes, named });
     const vouched = plain ? { objection: plain, chain: [] } : vouchedFor(certificate, order, trust, stored);
     const found = vouched.objection;
     const word = found ? null : await refusedBefore(q, certificate, order, addresses);
     const objection = word === null ? found : { reason: 'refused-before' as const, why: word };
-    if (objection) return { ...base, objection, chain: [], outcome: 'refused' };
+    if (objection) return { ...base, objection, chain: [], replaces: [], outcome: 'refused' };
     const { chain } = vouched;
     let isNews = false;
+    const replaces: Replaced[] = [];
     for (const address of addresses)
-      for (const purpose of purposes)
-        isNews ||= (await standing(q, { certificate, address, purpose, order })) !== 'known';
-    return { ...base, objection: null, chain, outcome: isNews ? 'imported' : 'known' };
+      for (const purpose of purposes) {
+        const place = await standing(q, { certificate, address, purpose, order });
+        isNews ||= place !== 'known';
+        const current = place === 'take' ? await inUse(q, address, purpose) : null;
+        if (current && current.spkiSha256 !== certificate.spkiSha256)
+          replaces.push({ address, purpose, sha256: current.sha256 });
+      }
+    return { ...base, objection: null, chain, replaces, outcome: isNews ? 'imported' : 'known' };
   };
 }
 
@@ -149,6 +153,18 @@ function purposesOf(certificate: Certificate, use: CertificateUse): Purpose[] {
   return purposes;
 }
 
+/**
+ * Whether a certificate is no person's. What programs make of a self-signed one (`openssl req -x509`) calls itself an
+ * authority's: pinned to an address that it names, it is a person's.
+ */
+export function isAuthority(certificate: Certificate, pin: string | null): boolean {
+  const { isCa, issuerName, subjectName, addresses } = certificate;
+  return isCa && !(pin !== null && issuerName === subjectName && addresses.includes(pin));
+}
+
+/** A person has a few. */
+const mostAddresses = 100;
+
 const pinHint = '(--pin ADDRESS binds it all the same)';
 
 function objectionTo(
@@ -158,15 +174,16 @@ function objectionTo(
     readonly addresses: readonly string[];
     readonly purposes: readonly Purpose[];
     readonly named: ImportCandidate['named'];
-    readonly trust: Trust;
   },
 ): Objection | null {
-  const { trust, named } = d;
+  const { named } = d;
   const no = (reason: ImportReason, why: string): Objection => ({ reason, why });
-  if (certificate.isCa)
+  if (isAuthority(certificate, order.pin))
     return no(
       'authority',
-      "it is an authority's: trusted authorities belong in trust.cafile or trust.capath",
+      certificate.addresses.length > 0 && certificate.issuerName === certificate.subjectName
+        ? `it says that it is an authority's; if it is the person's own, self-signed, --pin ${certificate.addresses[0]} binds it`
+        : "it is an authority's: trusted authorities belong in trust.cafile or trust.capath",
     );
   if (certificate.addresses.length === 0 && order.pin === null)
     return no('no-address', `it names no mail address ${pinHint}`);
@@ -178,9 +195,13 @@ function objectionTo(
       `it does not name ${named?.address}, as its file is called, but ${names} (--pin ${named?.address} binds it all the same)`,
     );
   }
-  if (order.now > certificate.notAfter) return no('expired', `it expired on ${dayOf(certificate.notAfter)}`);
-  if (order.now < certificate.notBefore)
-    return no('not-yet-valid', `it is not valid before ${dayOf(certificate.notBefore)}`);
+  if (d.addresses.length > mostAddresses)
+    return no(
+      'many-addresses',
+      `it names ${d.addresses.length} addresses, more than ${mostAddresses} (--address ADDRESS takes it for one of them)`,
+    );
+  const dated = objectionToDates(certificate, order.now);
+  if (dated) return dated;
   if (d.purposes.length === 0)
     return no(
       'wrong-usage',
@@ -188,10 +209,6 @@ function objectionTo(
         ? 'its key usage allows neither signing nor encrypting mail'
         : 'its key usage does not allow what the name of its file says',
     );
-  // Strong enough for one list is enough: each list looks again when it encrypts.
-  const floors = trust.lists.map(({ list }) => list.floor);
-  if (floors.length > 0 && floors.every((floor) => keyWeakness(certificate, floor).length > 0))
-    return no('weak-key', 'its key is weaker than every list accepts (minimum.rsa)');
   return null;
 }
 
@@ -211,22 +228,23 @@ function vouchedFor(
     return no('no authority is trusted here yet: set trust.cafile or trust.capath, or --pin ADDRESS');
   const purpose = mayServe(certificate, 'encrypt') ? 'encrypt' : 'sign';
   const intermediates = [...authoritiesAbove(certificate, trust), ...stored];
-  let best: { reasons: readonly Reason[]; missingIssuer: string | null } | null = null;
+  const objections: CertificateObjection[] = [];
   for (const { list, anchors, revocation } of lists) {
-    const request = { anchors, intermediates, at, purpose, floor: list.floor, revocation } as const;
-    const result = validatePath(certificate, request);
-    if (result.valid) return { objection: null, chain: result.path.slice(1, -1) };
-    // A pin stands in for the authority, but not against its word that the key was lost.
-    if (result.reasons.includes('revoked')) {
-      const why = sentenceOf('revoked', { subject: certificate.subject });
-      return refuse({ reason: 'revoked', why: `${why}, says ${certificate.issuer}` });
-    }
-    if (best === null || result.reasons.length < best.reasons.length) best = result;
+    const { floor } = list;
+    const itself = objectionToItself(certificate, { at, purpose, floor });
+    const result = validatePath(certificate, { anchors, intermediates, at, purpose, floor, revocation });
+    // What one list takes is taken: each looks again when it encrypts.
+    if (result.valid && !itself) return { objection: null, chain: result.path.slice(1, -1) };
+    const path = objectionToPath(result, { isPinned: pin !== null });
+    if (path?.reason === 'revoked') return refuse(path);
+    const objection = itself ?? path;
+    if (objection) objections.push(objection);
   }
-  if (pin !== null) return { objection: null, chain: [] };
-  const data = { subject: certificate.subject, issuer: best?.missingIssuer ?? null };
-  const words = (best?.reasons ?? []).map((reason) => sentenceOf(reason, data));
-  return no(`no list trusts it: ${words.join('; ')} ${pinHint}`);
+  if (objections.length < lists.length || lists.length === 0) return { objection: null, chain: [] };
+  if (objections.every((one) => one.reason === 'weak-key'))
+    return refuse({ reason: 'weak-key', why: 'its key is weaker than every list accepts (minimum.rsa)' });
+  const words = [...new Set(objections.map((one) => one.why))].join('; or ');
+  return no(`no list trusts it: ${words} ${pinHint}`);
 }
 
 /** Levels of authorities between a person and an anchor; real ones have one or two. */

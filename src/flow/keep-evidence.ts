@@ -27,8 +27,8 @@ export interface EvidenceParts {
 export interface EvidenceCare {
   /** Warns of lists in files that went out of date, of each once. */
   warn(): Promise<void>;
-  /** To be called each hour: warns, fetches again what was fetched, and releases copies that waited for a list. */
-  keep(): Promise<void>;
+  /** To be called each hour: warns, fetches again what was fetched, and releases copies that waited for a list; gives their number. */
+  keep(): Promise<number>;
 }
 
 /** Makes the care of one site. */
@@ -55,7 +55,7 @@ export function careForEvidence(parts: EvidenceParts): EvidenceCare {
     return all.filter((list) => list.policy.revocation !== 'off');
   };
 
-  const keep = async (): Promise<void> => {
+  const keep = async (): Promise<number> => {
     const now = clock.now();
     const lists = await listsThatLook();
     await warnOfOutdated(lists);
@@ -65,7 +65,7 @@ export function careForEvidence(parts: EvidenceParts): EvidenceCare {
     await revocation.refresh(authorities);
     const isNew = revocation.version() !== seen;
     seen = revocation.version();
-    if (!isNew && !parts.mayFetch) return;
+    if (!isNew && !parts.mayFetch) return 0;
     const released = await database.write((tx) =>
       releaseHeld(tx, {
         reasons: ['not-checked'],
@@ -75,6 +75,7 @@ export function careForEvidence(parts: EvidenceParts): EvidenceCare {
       }),
     );
     if (released > 0) parts.wakeDelivery();
+    return released;
   };
   return { keep, warn: async () => warnOfOutdated(await listsThatLook()) };
 }

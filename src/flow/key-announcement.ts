@@ -12,7 +12,7 @@ import { noticeDue, noticeIsDue } from '../store/notices.ts';
 import { inGroups } from './fingerprint.ts';
 import type { Keyring } from './keyring.ts';
 import { type ListContext, listAt, type SiteDefaults } from './list-context.ts';
-import { type LocalMailParts, spoolLocalMail } from './local-mail.ts';
+import { type LocalMailParts, queueIf, spoolLocalMail } from './local-mail.ts';
 import type { Compose } from './notify.ts';
 
 export interface AnnouncementParts extends LocalMailParts {
@@ -150,12 +150,5 @@ async function tell(
     now,
   );
   const spooled = await spoolLocalMail(parts, list, mail, now);
-  const isDue = await parts.database.write(async (tx) => {
-    const due = await noticeDue(tx, about);
-    if (due) await spooled.queue(tx);
-    return due;
-  });
-  // Another process told him meanwhile.
-  if (!isDue) await parts.spool.remove(spooled.id);
-  return isDue;
+  return queueIf(parts, [spooled], (tx) => noticeDue(tx, about));
 }

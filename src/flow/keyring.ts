@@ -51,12 +51,20 @@ interface Authorities {
 }
 
 /** What to do about a key file that cannot be used, where its sentence does not say so itself; else null. */
-export function keyRemedy(code: string): string | null {
+export function keyRemedy(code: string, list: string): string | null {
   if (code === 'key-passphrase')
     return 'the passphrase comes from keys.passphrase-file, a systemd credential or the environment';
+  if (code === 'key-waits')
+    return `\`reseal key csr ${list}\` prints the request for an authority, \`reseal key import ${list} FILE\` takes what it makes of it; keep the key`;
   if (['key-mismatch', 'key-pair-incomplete', 'key-certificate'].includes(code))
     return 'bring the right file back, or move both away';
   return null;
+}
+
+/** A problem of a key file as a person reads it: what is wrong, and what to do. */
+export function keyProblem({ code, message }: Fault, list: string): string {
+  const remedy = keyRemedy(code, list);
+  return remedy === null ? message : `${message}; ${remedy}`;
 }
 
 /** Makes the keyring. Problems are logged once per reading, each with its remedy; one list's never stop another's. */
@@ -65,7 +73,7 @@ export function openKeyring(parts: KeyringParts): Keyring {
   const authorities = new Map<string, Promise<Authorities>>();
 
   const warn = (list: string, { code, message: detail }: Fault) => {
-    const remedy = keyRemedy(code);
+    const remedy = keyRemedy(code, list);
     parts.log.warn('key-unusable', { list, code, detail, ...(remedy ? { remedy } : {}) });
   };
   const read = async (address: string): Promise<ListKeys> => {

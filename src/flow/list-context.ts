@@ -95,7 +95,10 @@ export async function everyList(
 }
 
 /** The language of mail to a member: his own, else the list's. */
-export function languageOf(list: ListContext, member: { readonly settings: JsonObject } | undefined): string {
+export function languageOf(
+  list: ListContext,
+  member: { readonly settings: JsonObject } | null | undefined,
+): string {
   const language = member?.settings.lang;
   return typeof language === 'string' ? language : list.policy.language;
 }

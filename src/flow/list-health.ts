@@ -5,7 +5,7 @@ import { type MemberRow, membersAfter } from '../store/members.ts';
 import { problemsOf } from './key-import.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
-import type { FindRecipients, MemberCertificate } from './member-certificate.ts';
+import type { Brought, FindRecipients, MemberCertificate } from './member-certificate.ts';
 
 /** A member and what a copy would be sealed with at this moment. */
 export interface MemberHealth {
@@ -66,18 +66,19 @@ export async function healthOf(parts: HealthParts, list: ListContext, now: numbe
 
 const pageSize = 500;
 
-/** Every member in the order of addresses, suspended ones too. `receivedBits` is as of `FindRecipients`. */
+/** Every member in the order of addresses, suspended ones too. `receivedBits` and `brought` are as of `FindRecipients`. */
 export async function membersNow(
   { q, findRecipients }: Pick<HealthParts, 'q' | 'findRecipients'>,
   list: ListContext,
   receivedBits: number,
+  brought?: Brought,
 ): Promise<MemberHealth[]> {
   const all: MemberHealth[] = [];
   for (let after: string | null = null, more = true; more; ) {
     const page: MemberRow[] = await membersAfter(q, list.id, after, pageSize);
     const addresses = page.map((member) => member.address);
     const inUse = await inUseMany(q, addresses, 'enc');
-    const found = await findRecipients(list, page, receivedBits);
+    const found = await findRecipients(list, page, receivedBits, brought);
     for (const member of page) {
       const one = found.get(member.address);
       if (!one) continue;

@@ -22,7 +22,7 @@ import {
 
 export const listKeyFault = faultsOf({
   'keys-exist': (d: { folder: string; why: string }) =>
-    `${d.folder} is there already and cannot be used (${d.why}): mend it, or move it away`,
+    `${d.folder} is there already and cannot be used (${d.why}): mend that first; move the folder away only if its keys are lost for good`,
   'keys-none': (d: { folder: string }) =>
     `there is no private key in ${d.folder}: \`reseal key generate\` makes one`,
   'keys-usable': (d: { address: string; folder: string; sha256: string }) =>

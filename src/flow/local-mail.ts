@@ -1,9 +1,11 @@
 import { type Envelope, formatEnvelopeLine } from '../mime/envelope.ts';
-import type { Queries } from '../store/database.ts';
+import type { Database, Queries } from '../store/database.ts';
 import { insertDeliveries } from '../store/deliveries.ts';
+import { record } from '../store/ledger.ts';
 import { insertMessage } from '../store/messages.ts';
 import { postingsOf, setPostingState } from '../store/postings.ts';
 import { newId, type Spool } from '../store/spool.ts';
+import { encryptionLine, signatureLine } from './crypto-lines.ts';
 import type { ListContext } from './list-context.ts';
 import type { ComposedMail } from './notify.ts';
 
@@ -76,6 +78,29 @@ export async function spoolLocalMail(
           expiresAt: at + parts.lifetimeMs,
         },
       ]);
+      const about = { at, messageId: id, postingId: posting.id, list: list.address, member: mail.to };
+      const { signedWith, sealedFor } = mail;
+      if (signedWith !== null)
+        await record(tx, signatureLine(about, { certificate: signedWith, what: 'a mail of its own' }));
+      if (sealedFor !== null) await record(tx, encryptionLine(about, sealedFor));
     },
   };
+}
+
+/**
+ * Queues mails if `isDue`, asked in the same transaction, says so: what it writes there and the mails are both durable or
+ * neither. Else another was as quick, and their files go. Gives whether they were queued.
+ */
+export async function queueIf(
+  parts: { readonly database: Database; readonly spool: Spool },
+  mails: readonly SpooledMail[],
+  isDue: (tx: Queries) => Promise<boolean>,
+): Promise<boolean> {
+  const isMine = await parts.database.write(async (tx) => {
+    const due = await isDue(tx);
+    if (due) for (const mail of mails) await mail.queue(tx);
+    return due;
+  });
+  if (!isMine) for (const mail of mails) await parts.spool.remove(mail.id);
+  return isMine;
 }

@@ -1,15 +1,13 @@
 import type { Clock } from '../base/clock.ts';
-import { dayOf } from '../base/day.ts';
 import { isFault } from '../base/errors.ts';
 import { type Capabilities, parseCapabilities } from '../cms/capabilities.ts';
 import type { KeyTransport } from '../cms/encrypt.ts';
 import { contentCiphers, strengthOf } from '../pki/algorithms.ts';
 import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
 import type { PathResult } from '../pki/path.ts';
-import { type Reason, sentenceOf } from '../pki/reasons.ts';
-import { keyWeakness } from '../pki/signatures.ts';
 import { type AlgorithmPins, type Choice, chooseAlgorithms } from '../smime/choose.ts';
 import type { SealRecipient } from '../smime/jobs.ts';
+import { pendingAmong } from '../store/bindings.ts';
 import {
   type BoundCertificate,
   type CertificateRow,
@@ -20,12 +18,19 @@ import {
 } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
 import type { JsonObject } from '../store/schema.ts';
+import {
+  type CertificateReason,
+  objectionToItself,
+  objectionToPath,
+  objectionToVoucher,
+} from './judge-certificate.ts';
 import type { ListContext } from './list-context.ts';
 import type { PathOf } from './member-path.ts';
 
 /** Why a copy cannot be sealed for a member; each is told to him in his notice. */
 export const missingReasons = [
   'no-certificate',
+  'pending',
   'expired',
   'not-yet-valid',
   'wrong-usage',
@@ -35,7 +40,7 @@ export const missingReasons = [
   'not-trusted',
   'unusable',
   'weak-cipher',
-] as const;
+] as const satisfies readonly (CertificateReason | 'no-certificate' | 'unusable' | 'weak-cipher')[];
 export type MissingReason = (typeof missingReasons)[number];
 
 export type MemberCertificate =
@@ -54,16 +59,24 @@ export interface MemberSettings {
 
 /**
  * Finds, for a batch of members, the certificate to seal with at this moment and the algorithms (RULES 11, 18).
- * `receivedBits` is the strength that the post came with, 0 in clear.
+ * `receivedBits` is the strength that the post came with, 0 in clear. `brought` takes the place of what is in use: of a
+ * preview.
  */
 export type FindRecipients = (
   list: ListContext,
   members: readonly MemberSettings[],
   receivedBits: number,
+  brought?: Brought,
 ) => Promise<Map<string, MemberCertificate>>;
 
+/** Certificates that would come in use, by address, with the capabilities that were signed with them. */
+export type Brought = ReadonlyMap<
+  string,
+  { readonly row: BoundCertificate; readonly capabilities: Buffer | null }
+>;
+
 /** Brings another certificate of an address in use, for that one can not be used: `why` for the ledger. */
-export type UseInstead = (address: string, row: BoundCertificate, why: string) => Promise<void>;
+export type UseInstead = (address: string, row: BoundCertificate, why: string) => Promise<unknown>;
 
 /** Makes the look-up of one site. */
 export function findRecipientsWith(d: {
@@ -75,18 +88,24 @@ export function findRecipientsWith(d: {
   /** Brings a certificate in use again because the one in use cannot be used any more, and why. */
   useInstead: UseInstead;
 }): FindRecipients {
-  return async (list, members, receivedBits) => {
+  return async (list, members, receivedBits, brought) => {
     const now = d.clock.now();
     const addresses = members.map((member) => member.address);
     const rows = await inUseMany(d.q, addresses, 'enc');
+    const without = addresses.filter((address) => !rows.has(address));
+    const others = {
+      signing: await inUseMany(d.q, without, 'sign'),
+      pending: await pendingAmong(d.q, without, 'enc'),
+    };
     const keys = [...rows.values()].map((row) => row.spkiSha256);
     const signed = await capabilitiesOfMany(d.q, keys);
     const found = new Map<string, MemberCertificate>();
     for (const member of members) {
       const { address } = member;
-      const row = rows.get(address);
+      const news = brought?.get(address);
+      const row = news?.row ?? rows.get(address);
       if (!row) {
-        found.set(address, none(address, d.fileProblemOf(address)));
+        found.set(address, none(address, d.fileProblemOf(address), others));
         continue;
       }
       const judgeRow = (one: BoundCertificate, capabilities: Buffer | undefined) => {
@@ -95,8 +114,11 @@ export function findRecipientsWith(d: {
         const read = readCapabilities(capabilities ?? certificate.smimeCapabilities);
         return judge(list, member, { row: one, certificate, capabilities: read, path, now, receivedBits });
       };
-      const first = await judgeRow(row, signed.get(row.spkiSha256)?.der);
-      found.set(address, first.usable ? first : ((await another(d, address, first, judgeRow)) ?? first));
+      const first = await judgeRow(row, news?.capabilities ?? signed.get(row.spkiSha256)?.der);
+      found.set(
+        address,
+        first.usable ? first : ((await another(d, { address, row }, first, judgeRow)) ?? first),
+      );
     }
     return found;
   };
@@ -105,18 +127,23 @@ export function findRecipientsWith(d: {
 /** Certificates that are tried when the one in use cannot be used. */
 const mostOthers = 4;
 
+/** What is no reason to bring another in use. */
+const isNoReason: ReadonlySet<MissingReason> = new Set(['not-checked', 'weak-cipher', 'pending']);
+
 /**
  * The best valid one of those that the address used before: it comes in use at once. Where the trouble may be over in a
- * moment (`not-checked`), nothing is changed.
+ * moment (`not-checked`), or is this list's alone, nothing is changed.
  */
 async function another(
   d: Pick<Parameters<typeof findRecipientsWith>[0], 'q' | 'useInstead'>,
-  address: string,
+  { address, row: current }: { readonly address: string; readonly row: BoundCertificate },
   first: MemberCertificate & { readonly usable: false },
   judgeRow: (row: BoundCertificate, capabilities: Buffer | undefined) => Promise<MemberCertificate>,
 ): Promise<MemberCertificate | null> {
-  if (first.reason === 'not-checked' || first.reason === 'weak-cipher') return null;
+  if (isNoReason.has(first.reason)) return null;
   for (const row of await supersededFor(d.q, address, 'enc', mostOthers)) {
+    // A key that was lost is lost under every certificate.
+    if (first.reason === 'revoked' && row.spkiSha256 === current.spkiSha256) continue;
     const judged = await judgeRow(row, (await capabilitiesOf(d.q, row.spkiSha256))?.der);
     if (!judged.usable) continue;
     await d.useInstead(address, row, first.detail);
@@ -125,10 +152,23 @@ async function another(
   return null;
 }
 
-/** A rubbish file counts as no certificate, and says so. */
-function none(address: string, problem: string | null): MemberCertificate {
-  const detail = problem ?? `no certificate is known for ${address}`;
-  return { usable: false, reason: 'no-certificate', detail };
+/** A rubbish file counts as no certificate, and says so; what is there but waits, or can only sign, is named. */
+function none(
+  address: string,
+  problem: string | null,
+  others: { readonly signing: ReadonlyMap<string, BoundCertificate>; readonly pending: ReadonlySet<string> },
+): MemberCertificate {
+  const missing = (reason: MissingReason, detail: string) => ({ usable: false, reason, detail }) as const;
+  if (problem !== null) return missing('no-certificate', problem);
+  if (others.pending.has(address))
+    return missing('pending', `a certificate for ${address} waits for approval`);
+  const signing = others.signing.get(address);
+  if (signing && !mayServe(parseCertificate(signing.der), 'encrypt'))
+    return missing(
+      'wrong-usage',
+      `the certificate of ${signing.subject} may only sign, and none to encrypt to is known for ${address}`,
+    );
+  return missing('no-certificate', `no certificate is known for ${address}`);
 }
 
 /**
@@ -143,9 +183,6 @@ export function readCapabilities(der: Buffer | null): Capabilities | null {
     throw error;
   }
 }
-
-/** All is right but that nobody knows whether it was revoked (`revocation: hard`): that is ours to mend, not the member's. */
-const openReasons: ReadonlySet<Reason> = new Set(['crl-missing', 'crl-expired', 'crl-invalid']);
 
 async function judge(
   list: ListContext,
@@ -165,22 +202,12 @@ async function judge(
     reason,
     detail,
   });
-  const said = (reason: 'expired' | 'not-yet-valid' | 'wrong-usage' | 'weak-key' | 'revoked') =>
-    missing(reason, `${sentenceOf(reason, { subject: certificate.subject })}${whenOf(reason, certificate)}`);
-  if (now > certificate.notAfter) return said('expired');
-  if (now < certificate.notBefore) return said('not-yet-valid');
-  if (!mayServe(certificate, 'encrypt')) return said('wrong-usage');
-  if (keyWeakness(certificate, list.floor).length > 0) return said('weak-key');
-  const path = await facts.path();
-  // A pin stands in for the authority, but not against its word that the key was lost.
-  if (path.reasons.includes('revoked')) return said('revoked');
-  if (!path.valid && row.boundBy !== 'pinned') {
-    const words = path.reasons.map((reason) =>
-      sentenceOf(reason, { subject: certificate.subject, issuer: path.missingIssuer }),
-    );
-    const isOpen = path.reasons.length > 0 && path.reasons.every((reason) => openReasons.has(reason));
-    return missing(isOpen ? 'not-checked' : 'not-trusted', words.join('; ') || 'it is not trusted');
-  }
+  const itself = objectionToItself(certificate, { at: now, purpose: 'encrypt', floor: list.floor });
+  if (itself) return missing(itself.reason, itself.why);
+  const path = objectionToPath(await facts.path(), { isPinned: row.boundBy === 'pinned' });
+  if (path) return missing(path.reason, path.why);
+  const voucher = objectionToVoucher(certificate, { policy: list.policy, source: row.boundBy });
+  if (voucher) return missing(voucher.reason, voucher.why);
   const choice = chooseAlgorithms(certificate, capabilities, pinsOf(member.settings), {
     unknown: list.policy['send.cipher'],
     receivedBits,
@@ -201,12 +228,6 @@ export function sealRecipientOf(
 ): SealRecipient {
   const key = { form: keyForm, der: publicKey };
   return { sha256, issuerDer, serialDer, publicKey: key, keyType, curve, transport };
-}
-
-function whenOf(reason: string, certificate: Certificate): string {
-  const at =
-    reason === 'expired' ? certificate.notAfter : reason === 'not-yet-valid' ? certificate.notBefore : null;
-  return at === null ? '' : ` (${dayOf(at)})`;
 }
 
 /** The ways to send a content key that `member set` may pin. */

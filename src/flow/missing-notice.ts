@@ -2,15 +2,17 @@ import type { Clock } from '../base/clock.ts';
 import { dayOf } from '../base/day.ts';
 import { Fault } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { bindingsOf } from '../store/bindings.ts';
 import { inUse } from '../store/certificates.ts';
 import type { Database, Queries } from '../store/database.ts';
 import { lastAbout } from '../store/ledger.ts';
 import type { MessageRow } from '../store/messages.ts';
+import type { BindingState } from '../store/schema.ts';
 import type { Variables } from '../template/templates.ts';
 import type { ListContext } from './list-context.ts';
 import { type LocalMailParts, type SpooledMail, spoolLocalMail } from './local-mail.ts';
+import { whyNotTaken } from './not-taken.ts';
 import type { Compose } from './notify.ts';
-import { sentenceFor } from './verdict-record.ts';
 
 export interface MissingParts extends LocalMailParts {
   readonly database: Database;
@@ -75,26 +77,36 @@ export async function spoolMissingNotice(parts: MissingParts, d: MissingNotice):
 }
 
 /**
- * The cause as the member reads it: the certificate in use, as facts for a translation and as a sentence. Where nothing
- * is known for him because what he sent was not taken, that is the cause. Of that in general words only: names in it are
- * whatever its maker wrote, and the list signs the notice.
+ * The cause as the member reads it: the certificate in use, as facts for a translation and as a sentence; and what came
+ * meanwhile: `pending`, since when one waits for approval, whoever sent it: he shall not be asked for it again; or, where
+ * nothing is known for him, `sent`, which was not taken. Of that in general words only: names in it are whatever its
+ * maker wrote, and the list signs the notice.
  */
 async function causeOf(q: Queries, d: MissingNotice): Promise<Variables> {
+  const reading = (await bindingsOf(q, d.member)).filter((one) => one.purpose === 'enc');
+  // It may be in use on other lists.
+  const state = (one: BindingState) => reading.find((row) => row.state === one);
+  const waits = state('pending') ?? (d.reason === 'pending' ? state('in-use') : undefined);
+  const said = { reason_text: d.detail, pending: waits ? dayOf(waits.since) : '' };
   if (d.reason !== 'no-certificate') {
-    const row = await inUse(q, d.member, 'enc');
+    // What can only sign is the cause too.
+    const row = (await inUse(q, d.member, 'enc')) ?? (await inUse(q, d.member, 'sign'));
     const certificate = row && {
       subject: row.subject,
       issuer: row.issuer,
       from: dayOf(row.notBefore),
       until: dayOf(row.notAfter),
     };
-    return { reason_text: d.detail, ...(certificate ? { certificate } : {}) };
+    return { ...said, ...(certificate ? { certificate } : {}) };
   }
+  if (waits) return said;
   const about = { list: d.list.address, member: d.member, event: 'certificate-not-taken' } as const;
   const last = await lastAbout(q, about);
-  if (!last?.reason) return { reason_text: d.detail };
-  const sent = { day: dayOf(last.at), reason_text: sentenceFor(last.reason, null) };
+  if (!last) return said;
+  const { reason } = last;
+  const sent = { day: dayOf(last.at), reason: reason ?? '', reason_text: whyNotTaken(reason, null) };
   return {
+    ...said,
     reason_text: `${d.detail}; what you sent on ${sent.day} was not taken: ${sent.reason_text}`,
     sent,
   };

@@ -5,6 +5,7 @@ import { noticeDue, noticeIsDue } from '../store/notices.ts';
 import { finish, hold } from '../store/outcomes.ts';
 import type { DeliveryRow } from '../store/schema.ts';
 import { droppedSinceTold, markTold, waitingFor } from '../store/waiting.ts';
+import { askAboutUnapproved } from './ask-owners.ts';
 import type { ListContext } from './list-context.ts';
 import type { SpooledMail } from './local-mail.ts';
 import { type MemberCertificate, missingReasons } from './member-certificate.ts';
@@ -47,6 +48,7 @@ export async function settleMissing(
   const tells =
     action !== 'drop' && row.member !== list.address && (await noticeIsDue(parts.database.q, about));
   const mail = tells ? await notice(parts, d, expiresAt) : null;
+  if (reason === 'pending') await askAboutUnapproved(parts, list, row.member);
   let told = false;
   return {
     async apply(tx) {

@@ -43,11 +43,14 @@ export interface Notice {
 export interface ComposedMail {
   readonly bytes: ComposedBytes;
   readonly to: string;
-  /** RFC 3834 3.3: an answer has the null sender; other notices come from LIST-bounces. */
+  /** RFC 3834 3.3: an answer has the null sender; other notices of a list come from LIST-bounces. */
   readonly envelopeFrom: string;
   readonly subject: string;
   readonly messageId: string;
-  readonly signed: boolean;
+  /** SHA-256 of the certificate that it is signed with; null for a mail without signature. */
+  readonly signedWith: string | null;
+  /** SHA-256 of the certificate that it is encrypted to, and the cipher; null for a mail in clear. */
+  readonly sealedFor: { readonly certificate: string; readonly cipher: string } | null;
 }
 
 /** Writes a list's mail: template, then the list's signature with its certificate, then the outer header. */
@@ -61,6 +64,8 @@ export interface ComposeParts {
   /** The pair that answers are to be encrypted to. */
   readonly encryptionPair: (list: ListContext) => Promise<KeyPair | null>;
   readonly serviceAddress: string;
+  /** Who looks after the service address: it has no -owner and no -bounces. */
+  readonly postmaster: string;
   /** A string that never repeats, for Message-ID and boundaries. */
   readonly unique: () => string;
   readonly log: Log;
@@ -71,7 +76,8 @@ export function composeWith(parts: ComposeParts): Compose {
   return async (list, notice, at) => {
     const sendcert = furtherAddress(list.address, 'sendcert');
     const request = furtherAddress(list.address, 'request');
-    const owner = furtherAddress(list.address, 'owner');
+    const isService = list.address === parts.serviceAddress;
+    const owner = isService ? parts.postmaster : furtherAddress(list.address, 'owner');
     const pair =
       list.policy['send.sign'] === 'never' ? null : (notice.signWith ?? (await parts.signingPair(list)));
     const variables: Variables = {
@@ -133,10 +139,12 @@ export function composeWith(parts: ComposeParts): Compose {
     return {
       bytes: brandComposed(composeMessage(outside, content)),
       to: notice.to,
-      envelopeFrom: notice.kind === 'auto-replied' ? '' : furtherAddress(list.address, 'bounces'),
+      envelopeFrom:
+        notice.kind === 'auto-replied' || isService ? '' : furtherAddress(list.address, 'bounces'),
       subject: sealFor ? hiddenSubject : decodeWords(subject),
       messageId,
-      signed: pair !== null,
+      signedWith: pair?.certificate.sha256 ?? null,
+      sealedFor: sealFor ? { certificate: sealFor.recipient.sha256, cipher: sealFor.cipher } : null,
     };
   };
 }

@@ -7,8 +7,10 @@ import { withoutEnvelopeFields } from '../smime/content.ts';
 import type { SignerData } from '../smime/jobs.ts';
 import type { CryptoWorkers, SignOptions } from '../smime/workers.ts';
 import type { Database } from '../store/database.ts';
+import { record } from '../store/ledger.ts';
 import type { PostingRow } from '../store/postings.ts';
 import type { SpooledMessage } from '../store/spool.ts';
+import { signatureLine } from './crypto-lines.ts';
 import { distributionHeader } from './distribution-header.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
@@ -41,6 +43,12 @@ export interface Outgoing {
   inClear(permit: ClearPermit): Promise<{ readonly head: Buffer; readonly body: ClearBytes }>;
 }
 
+/** With what and how the list signs, and the certificate (SHA-256) for the ledger. */
+interface Signing {
+  readonly how: readonly [SignerData, SignOptions];
+  readonly certificate: string;
+}
+
 /** Prepares what a posting's copies carry; nothing is opened or signed before it is asked for. */
 export function outgoingOf(
   parts: OutgoingParts,
@@ -60,20 +68,31 @@ export function outgoingOf(
   let signedClear: Promise<Buffer> | null = null;
 
   /** With what and how the list signs now. */
-  const signing = async (encrypted: boolean): Promise<[SignerData, SignOptions]> => {
+  const signing = async (encrypted: boolean): Promise<Signing> => {
     const pair = await parts.keyring.signingPair(list);
     // Decided when there was a key: From may name the list, whose signature is then owed.
     if (pair === null) throw outgoingFault('key-locked', { list: list.address });
     const signer = signerOf(pair, await parts.keyring.encryptionPair(list));
     const options = { boundary: `=_list_${prepared.spoolId}`, at: parts.clock.now() };
-    if (prepared.sign !== 'as-list') return [signer, options];
+    const { sha256: certificate } = pair.certificate;
+    if (prepared.sign !== 'as-list') return { how: [signer, options], certificate };
     const hidesSubject = prepared.hidesSubject && encrypted;
     const wrapper = wrapperFor(list, message, { header: clearHeader, encrypted, hidesSubject });
-    return [signer, { ...options, wrapper }];
+    return { how: [signer, { ...options, wrapper }], certificate };
+  };
+  /** One line each time it signs, which is once for all copies unless the cache lost it; never one a copy. */
+  const noteSigned = async ({ certificate }: Signing): Promise<void> => {
+    const { messageId, id: postingId } = posting;
+    const about = { at: parts.clock.now(), messageId, postingId, list: list.address };
+    await parts.database.write((tx) =>
+      record(tx, signatureLine(about, { certificate, what: 'what the copies carry' })),
+    );
   };
   const signClear = async (): Promise<Buffer> => {
-    const [signer, options] = await signing(false);
-    return parts.workers.sign(withoutEnvelopeFields(message), signer, options);
+    const ours = await signing(false);
+    const clear = await parts.workers.sign(withoutEnvelopeFields(message), ...ours.how);
+    await noteSigned(ours);
+    return clear;
   };
 
   return {
@@ -82,10 +101,18 @@ export function outgoingOf(
       const ready = parts.cache.get(posting.id);
       if (ready && (prepared.sign === 'none' || ready === signed)) return ready;
       // Before the cache is asked again: between its answer and the signature it might wipe the entity.
-      const how = prepared.sign === 'none' ? null : await signing(true);
+      const ours = prepared.sign === 'none' ? null : await signing(true);
       const opened =
         parts.cache.get(posting.id) ?? (await openedAgain(parts, posting, list, message, spooled.bytes));
-      signed = how && (await parts.workers.signPlaintext(opened, ...how).finally(() => opened.wipe()));
+      if (ours) {
+        const made = await parts.workers.signPlaintext(opened, ...ours.how).finally(() => opened.wipe());
+        // Before it is the cache's, which may wipe it while this waits.
+        await noteSigned(ours).catch((error: unknown) => {
+          made.wipe();
+          throw error;
+        });
+        signed = made;
+      }
       const entity = signed ?? opened;
       parts.cache.put(posting.id, entity);
       return entity;

@@ -5,6 +5,7 @@ import { readMeta, writeMeta } from '../store/meta.ts';
 import type { Variables } from '../template/templates.ts';
 import type { Keyring } from './keyring.ts';
 import type { ListContext } from './list-context.ts';
+import { queueIf } from './local-mail.ts';
 import type { FindRecipients } from './member-certificate.ts';
 import type { MissingParts } from './missing-notice.ts';
 import { endingSoon, expiredHolds, failuresOf, type Span, withoutCertificate } from './report-facts.ts';
@@ -43,7 +44,7 @@ export async function reportToOwners(parts: ReportParts, list: ListContext): Pro
 }
 
 async function reportIfDue(parts: ReportParts, list: ListContext, period: Period): Promise<number> {
-  const { database, clock, spool } = parts;
+  const { database, clock } = parts;
   const { q } = database;
   const now = clock.now();
   const key = `report.${period}.${list.id}`;
@@ -65,14 +66,12 @@ async function reportIfDue(parts: ReportParts, list: ListContext, period: Period
     variables: { period, from: dayOf(last.at), to: dayOf(now), ...variables },
   };
   const mails = await noticesTo(parts, list, owners, notice);
-  const isMine = await database.write(async (tx) => {
+  const isMine = await queueIf(parts, mails, async (tx) => {
     // Another process may have been as quick.
     if ((await readMeta(tx, key)) !== kept) return false;
     await writeMeta(tx, key, markOf(next));
-    for (const mail of mails) await mail.queue(tx);
     return true;
   });
-  if (!isMine) for (const mail of mails) await spool.remove(mail.id);
   return isMine ? mails.length : 0;
 }
 

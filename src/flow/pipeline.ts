@@ -1,6 +1,6 @@
 import { Fault, isFault, wordsOf } from '../base/errors.ts';
 import { type AfterOpening, afterOpening } from '../policy/opening.ts';
-import type { OpenReport } from '../smime/open.ts';
+import type { Findings, OpenReport } from '../smime/open.ts';
 import { countOpen, findMessage, type MessageRow, setMessageState } from '../store/messages.ts';
 import { findPosting, postingsOf } from '../store/postings.ts';
 import { answerCommand, answeredToken, recordBounce, takeCertificate } from './commands.ts';
@@ -8,6 +8,7 @@ import { conclude } from './decide.ts';
 import { fanOut } from './fan-out.ts';
 import { forwardToRole } from './forward.ts';
 import { tryReadOuter } from './intake.ts';
+import { leaveDecided } from './judge-again.ts';
 import { listOf } from './list-context.ts';
 import { openPosting } from './open-posting.ts';
 import { decidePost, dropBeforeOpening } from './post.ts';
@@ -53,12 +54,13 @@ async function processPostings(parts: FlowParts, message: MessageRow): Promise<b
   let allOpened = true;
   for (const posting of await postingsOf(q, message.id)) {
     if (posting.state === 'fanning-out') await fanOut(parts, posting, parts.clock.now());
-    if (posting.state !== 'new') continue;
+    const isAgain = posting.retryAt !== null;
+    if (posting.state !== 'new' && !isAgain) continue;
     const list = await listOf(q, posting.listId, parts.defaults);
     if (!list) continue;
     const spooled = await parts.spool.read(message.id);
     const work: PostingWork = { posting, list, message, spooled, outer: tryReadOuter(spooled.bytes) };
-    const step = await processPosting(parts, work);
+    const step = isAgain ? await processAgain(parts, work) : await processPosting(parts, work);
     if (step === 'unopened') allOpened = false;
     if (step !== 'distribute') continue;
     const decided = await findPosting(q, posting.id);
@@ -82,8 +84,24 @@ async function processPosting(
     report.entity?.wipe();
     return leaveUnopened(parts, work, report, obstacle);
   }
+  return decide(parts, work, report);
+}
+
+/** A posting that was held or refused because nobody vouched for its signature: decided anew only if somebody does now. */
+async function processAgain(parts: FlowParts, work: PostingWork): Promise<'distribute' | 'done'> {
+  const report = await open(parts, work);
+  if (report.verdict === 'signed') return decide(parts, work, report);
+  report.entity?.wipe();
+  return done(leaveDecided(parts, work, report));
+}
+
+async function decide(
+  parts: FlowParts,
+  work: PostingWork,
+  report: OpenReport,
+): Promise<'distribute' | 'done'> {
   const distribute = await decideByKind(parts, work, report);
-  if (distribute && report.encrypted && report.entity) parts.cache.put(posting.id, report.entity);
+  if (distribute && report.encrypted && report.entity) parts.cache.put(work.posting.id, report.entity);
   else report.entity?.wipe();
   return distribute ? 'distribute' : 'done';
 }
@@ -111,22 +129,32 @@ async function decideByKind(parts: FlowParts, work: PostingWork, report: OpenRep
     case 'owner':
     case 'editor':
       return forwardToRole(parts, work, facts);
-    case 'sendcert':
-      await sightingOf(parts, work, facts);
-      await takeCertificate(parts, work, facts, await answeredToken(work, facts, entity));
+    case 'sendcert': {
+      const isReplay = await wasSeen(parts, work, facts);
+      await takeCertificate(parts, work, facts, {
+        token: await answeredToken(work, facts, entity),
+        isReplay,
+      });
       return false;
+    }
     case 'request':
     case 'service': {
-      await sightingOf(parts, work, facts);
+      const isReplay = await wasSeen(parts, work, facts);
       const token = await answeredToken(work, facts, entity);
-      if (token === null) await answerCommand(parts, work, facts, entity);
-      else await takeCertificate(parts, work, facts, token);
+      if (token === null) await answerCommand(parts, work, facts, { entity, isReplay });
+      else await takeCertificate(parts, work, facts, { token, isReplay });
       return false;
     }
     case 'bounces':
     case 'local':
       return false;
   }
+}
+
+/** Whether somebody sent a mail again that was seen before: he need not be who signed it. */
+async function wasSeen(parts: FlowParts, work: PostingWork, facts: Findings): Promise<boolean> {
+  const sighting = await sightingOf(parts, work, facts);
+  return sighting !== null && sighting !== 'new';
 }
 
 async function done(work: Promise<unknown>): Promise<'done'> {

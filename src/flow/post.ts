@@ -10,6 +10,7 @@ import type { SpooledMessage } from '../store/spool.ts';
 import { authorize, type Decision, type DropReason } from './authorize.ts';
 import { type Conclusion, conclude } from './decide.ts';
 import { harvestPost } from './harvest-post.ts';
+import { judgeableUntil } from './judge-again.ts';
 import { type ListContext, rolesOn } from './list-context.ts';
 import { listSignatureFor } from './list-signature.ts';
 import type { SpooledMail } from './local-mail.ts';
@@ -57,7 +58,8 @@ export async function dropBeforeOpening(
 
 /**
  * Decides a post that was opened: harvest, authorize, and one record with its ledger line, the mails about it and, if
- * it is authorized, the parts that every copy shares. Gives whether copies are to go out.
+ * it is authorized, the parts that every copy shares. Gives whether copies are to go out. One that was held or refused
+ * because nobody vouched for its signature comes here a second time when somebody does (`judge-again`).
  */
 export async function decidePost(parts: FlowParts, work: PostingWork, report: Findings): Promise<boolean> {
   const { list, spooled } = work;
@@ -72,7 +74,9 @@ export async function decidePost(parts: FlowParts, work: PostingWork, report: Fi
     size: spooled.bytes.length,
   });
   const at = parts.clock.now();
-  const mails = await mailsAbout(parts, work, report, decision);
+  // Who moderates knows already of one that was held and stays so.
+  const isTold = work.posting.state === 'held' && decision.kind === 'held';
+  const mails = isTold ? [] : await mailsAbout(parts, work, report, decision);
   // A held post may yet be released: what its copies would share is fixed now all the same.
   const goesOn = decision.kind === 'authorized' || decision.kind === 'held';
   const fixed = goesOn ? await fixFor(parts, work, report, at) : null;
@@ -103,7 +107,8 @@ function concludeFrom(
   const kept = fixed && { prepared: { ...fixed.prepared } };
   if (decision.kind === 'authorized') {
     const author = report.author ? `signed by ${report.author}` : 'not signed';
-    const detail = `accepted by the rule ${decision.rule}, ${author}${fixed?.remark ?? ''}`;
+    const again = work.posting.retryAt === null ? '' : 'judged again, ';
+    const detail = `${again}accepted by the rule ${decision.rule}, ${author}${fixed?.remark ?? ''}`;
     return {
       state: 'fanning-out',
       event: 'authorized',
@@ -116,7 +121,8 @@ function concludeFrom(
   }
   const { reason } = decision;
   const detail = sentenceFor(reason, report);
-  return { state: decision.kind, event: decision.kind, reason, detail, verdict, mails, ...kept };
+  const retryUntil = judgeableUntil(work.list, report, { decision, receivedAt });
+  return { state: decision.kind, event: decision.kind, reason, detail, verdict, mails, retryUntil, ...kept };
 }
 
 /** What is fixed for all copies of a post at this moment (RULES 18), and words about it for the ledger. */

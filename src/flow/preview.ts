@@ -4,14 +4,16 @@ import type { Findings, OpenReport } from '../smime/open.ts';
 import type { Database } from '../store/database.ts';
 import { authorize, type Decision, mayGoOnUnopened } from './authorize.ts';
 import { judgeOuterHeader, tryReadOuter } from './intake.ts';
+import type { FindIntermediates } from './intermediates.ts';
 import type { Keyring } from './keyring.ts';
-import { type ListContext, rolesOn } from './list-context.ts';
+import { type ListContext, rolesOn, type SiteDefaults } from './list-context.ts';
 import { membersNow } from './list-health.ts';
 import { listSignatureFor } from './list-signature.ts';
-import type { FindRecipients, MemberCertificate } from './member-certificate.ts';
+import type { Brought, FindRecipients, MemberCertificate } from './member-certificate.ts';
 import { type OpenParts, openPosting } from './open-posting.ts';
 import { dropBeforeOpening, modeFor } from './post.ts';
 import type { Prepared } from './prepare.ts';
+import { type PreviewHarvest, previewHarvest } from './preview-harvest.ts';
 import { sightingNow } from './replay.ts';
 import { obstacleTo } from './unopened.ts';
 import { receivedBits, sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
@@ -20,6 +22,8 @@ export interface PreviewParts extends Omit<OpenParts, 'q' | 'keyring'> {
   readonly database: Database;
   readonly keyring: Keyring;
   readonly findRecipients: FindRecipients;
+  readonly intermediates: FindIntermediates;
+  readonly defaults: SiteDefaults;
 }
 
 /** What opening says of it, without a word of what is inside; null if it would not be opened. */
@@ -58,6 +62,8 @@ export interface Preview {
   /** What the list would sign of the copies, and why not though it should. */
   readonly sign: Prepared['sign'];
   readonly signProblem: string | null;
+  /** What its author's certificates would become, before the copies are made. */
+  readonly harvest: PreviewHarvest;
   /** Of a post that is held: what happens if it is released. Empty if there would be no copies. */
   readonly copies: readonly PreviewCopy[];
 }
@@ -128,12 +134,17 @@ async function previewOpened(
   at: number,
 ): Promise<Preview> {
   const { q } = parts.database;
+  const { harvest, brought } = await previewHarvest({ ...parts, q }, list, report, at);
   const roles = await rolesOn(q, list, report.claimed ?? '');
   const replay = await sightingNow(q, list, report);
   const decision = authorize(list, { report, roles, replay, receivedAt: at, size: message.length });
   const reason = decision.kind === 'authorized' ? null : decision.reason;
   const detail = reason && sentenceFor(reason, report);
-  const base = { ...ended(decision.kind, decision.rule, reason, detail), verdict: verdictOf(report) };
+  const base = {
+    ...ended(decision.kind, decision.rule, reason, detail),
+    verdict: verdictOf(report),
+    harvest,
+  };
   if (decision.kind !== 'authorized' && decision.kind !== 'held') return base;
   const mode = modeFor(list, report);
   const signature = await listSignatureFor(parts.keyring, list, {
@@ -142,7 +153,7 @@ async function previewOpened(
     message: parseEntity(message),
   });
   const record = verdictRecord(report, { decision: decision.kind, rule: decision.rule, receivedAt: at });
-  const copies = await copiesOf(parts, list, mode, receivedBits({ verdict: toJson(record) }));
+  const copies = await copiesOf(parts, list, mode, receivedBits({ verdict: toJson(record) }), brought);
   return { ...base, sign: signature.sign, signProblem: signature.problem, copies };
 }
 
@@ -151,10 +162,11 @@ async function copiesOf(
   list: ListContext,
   mode: Prepared['mode'],
   bits: number,
+  brought?: Brought,
 ): Promise<PreviewCopy[]> {
   const seals = mode === 'sealed' || mode === 'when-possible';
   const waits = seals && (await parts.keyring.trustProblemOf(list)) !== null;
-  const members = await membersNow({ ...parts, q: parts.database.q }, list, bits);
+  const members = await membersNow({ ...parts, q: parts.database.q }, list, bits, brought);
   return members.map(({ member, found }) => {
     const copy = (fate: CopyFate, certificate: MemberCertificate | null = null) => ({
       member: member.address,
@@ -197,5 +209,6 @@ const ended = (
   detail,
   sign: 'none',
   signProblem: null,
+  harvest: { filings: [], none: null },
   copies: [],
 });

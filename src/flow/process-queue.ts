@@ -1,4 +1,5 @@
 import { wordsOf } from '../base/errors.ts';
+import { judgeAgain } from '../store/judge-again.ts';
 import { dueMessages, retryUnopened } from '../store/messages.ts';
 import { changesCounter } from '../store/meta.ts';
 import { releaseHeld } from '../store/outcomes.ts';
@@ -15,7 +16,7 @@ export interface ProcessQueue {
   accept(spoolId: string, refused: readonly string[]): void;
   /** Looks at once for what a command, a crash or time left to do. */
   look(): Promise<void>;
-  /** Keys or authorities may have changed: what could not be opened is tried again. */
+  /** Keys or authorities may have changed: what could not be opened or verified is tried again. */
   reload(): Promise<void>;
   /** Begins nothing more; resolves when the messages in work are done. */
   stop(): Promise<void>;
@@ -116,15 +117,16 @@ export function startProcessing(
     parts.keyring.reload();
     const now = parts.clock.now();
     await retryUnopened(parts.database.q, now);
-    await parts.database.write((tx) =>
-      releaseHeld(tx, {
+    await parts.database.write(async (tx) => {
+      await judgeAgain(tx, { now });
+      await releaseHeld(tx, {
         // Which settings decide about these is of no matter: what waits still waits again.
         reasons: ['key-locked', 'trust-unreadable', ...missingReasons.filter((one) => !ofMembers.has(one))],
         now,
         expiresAt: now + parts.lifetimeMs,
         why: 'keys and authorities were read again',
-      }),
-    );
+      });
+    });
     parts.wakeDelivery();
   };
 

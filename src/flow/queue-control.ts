@@ -1,5 +1,6 @@
 import { faultsOf } from '../base/errors.ts';
 import type { Database, Queries } from '../store/database.ts';
+import { judgeAgain } from '../store/judge-again.ts';
 import { record } from '../store/ledger.ts';
 import { findMessage, type MessageRow, messagesIn, setMessageState } from '../store/messages.ts';
 import { touch } from '../store/meta.ts';
@@ -8,7 +9,8 @@ import { cancelWaiting, queuedDeliveries, retryNow } from '../store/queue.ts';
 import type { Spool } from '../store/spool.ts';
 
 export const queueFault = faultsOf({
-  'queue-message-unknown': (d: { id: string }) => `there is no message ${d.id} in the queue`,
+  'queue-message-unknown': (d: { id: string }) =>
+    `there is no message ${d.id} here: \`reseal queue list\` shows what waits; what is older than \`retention\` is forgotten`,
   'queue-quarantine-ownerless': (d: { id: string }) =>
     `${d.id} is a file in quarantine that no row of the database knows, so nobody can say whom it is for: look at the file, then hand it in again with \`reseal inject\` or drop it`,
 });
@@ -25,24 +27,30 @@ interface Doer {
 
 const all = 1_000_000;
 
-/** What a retry moved: messages that will be opened again now, copies that will be tried again now. */
+/**
+ * What a retry moved: messages that will be opened again now, decided postings whose signature will be judged again now,
+ * copies that will be tried again now.
+ */
 export interface Retried {
   readonly messages: number;
+  readonly postings: number;
   readonly copies: number;
 }
 
 /**
- * Makes everything due now that waits for its next try: messages that could not be opened or were parked, and deferred
- * copies. Quarantine is left alone: what is there is brought back one by one.
+ * Makes everything due now that waits for its next try: messages that could not be opened or were parked, posts that are
+ * held or refused because nobody vouched for their signature, and deferred copies. Quarantine is left alone: what is
+ * there is brought back one by one.
  */
 export async function retryAll(parts: QueueParts, d: Doer): Promise<Retried> {
   return parts.database.write(async (tx) => {
     const messages = await messagesIn(tx, ['unopened', 'parked'], all);
     for (const message of messages) await dueNow(tx, message, message.state, d.now);
+    const postings = await judgeAgain(tx, { now: d.now });
     const copies = await retryCopies(tx, { limit: all }, d.now);
     await record(tx, { at: d.now, event: 'retry', detail: `${d.who} made everything due that waited` });
     await touch(tx);
-    return { messages: messages.length, copies };
+    return { messages: messages.length, postings, copies };
   });
 }
 
@@ -60,10 +68,11 @@ export async function retryMessage(parts: QueueParts, id: string, d: Doer): Prom
   return parts.database.write(async (tx) => {
     const waits = message.state !== 'done';
     if (waits) await dueNow(tx, message, message.state === 'unopened' ? 'unopened' : 'queued', d.now);
+    const postings = await judgeAgain(tx, { messageId: id, now: d.now });
     const copies = await retryCopies(tx, { messageId: id, limit: all }, d.now);
     await record(tx, { at: d.now, messageId: id, event: 'retry', detail: `${d.who} made it due` });
     await touch(tx);
-    return { messages: waits ? 1 : 0, copies };
+    return { messages: waits ? 1 : 0, postings, copies };
   });
 }
 

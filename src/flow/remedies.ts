@@ -1,3 +1,5 @@
+import { shellWord } from '../base/shell.ts';
+import type { SignerFlaw } from '../smime/layers.ts';
 import type { PostingState, Purpose } from '../store/schema.ts';
 
 const bySender: Readonly<Record<string, string>> = {
@@ -11,15 +13,17 @@ const bySender: Readonly<Record<string, string>> = {
   'list-closed': 'open the list; then it is sent again',
   'from-not-one': 'the author sends it again with one address in From',
   'two-from': 'the author sends it again with one address in From',
-  'no-path': "add the authority to the list's or the site's trust.cafile; then it is sent again",
+  'no-path': "add the authority to the list's or the site's trust.cafile; then AGAIN",
+  'signer-unknown':
+    "`reseal cert import` brings the signer's certificate, or the author sends it along; then AGAIN",
   expired: 'the author gets a new certificate and sends it again',
   revoked: 'the author gets a new certificate and sends it again',
   'crl-missing':
-    'a current revocation list of the authority comes (trust.crlfile, trust.crlpath, fetch.hosts), or the list sets revocation: soft; then it is sent again',
+    'a current revocation list of AUTHORITY comes (trust.crlfile, trust.crlpath, fetch.hosts), or the list sets revocation: soft; then AGAIN',
   'crl-expired':
-    'the newest revocation list of the authority comes into trust.crlfile or trust.crlpath, `systemctl reload reseal` reads it, and it is sent again (`reseal check` says which)',
+    'the newest revocation list of AUTHORITY comes into trust.crlfile or trust.crlpath and `systemctl reload reseal` reads it (`reseal check` says which); then AGAIN',
   'crl-invalid':
-    "the revocation list is fetched from the authority's own address; `reseal check` says which; then it is sent again",
+    'the revocation list of AUTHORITY is fetched from its own address (`reseal check` says which); then AGAIN',
   'no-address': 'the author gets a certificate that names his address',
   'no-address-match': 'the author uses the address that his certificate names, or gets one for this address',
   'signed-by-sender': 'who signs must be who stands in From',
@@ -41,26 +45,58 @@ const bySender: Readonly<Record<string, string>> = {
     '`reseal check` says what is wrong with the key of the list; it is opened when that is mended',
 };
 
+/** Where not the author's certificate is at fault, but that of an authority above it: he cannot mend it. */
+const byAuthority: Readonly<Record<string, string>> = {
+  expired:
+    'a current certificate of SUBJECT comes into trust.cafile, or the author sends it along; then AGAIN',
+  'not-yet-valid': 'the certificate of SUBJECT becomes valid; then the author sends it again',
+  revoked:
+    'ISSUER has revoked SUBJECT: the author gets a certificate of an authority that is not revoked and sends it again',
+  'weak-key':
+    'the author gets a certificate of an authority with a stronger key than SUBJECT and sends it again',
+};
+
 /** What would let a message that was refused for this reason pass the next time; null if nothing would. `list` is its address. */
-export function remedyForReason(reason: string, list: string): string | null {
-  return bySender[reason]?.replaceAll('LIST', list) ?? null;
+export function remedyForReason(
+  reason: string,
+  list: string,
+  d: { readonly flaws?: readonly SignerFlaw[]; readonly again?: string } = {},
+): string | null {
+  const flaw = d.flaws?.find((one) => one.reason === reason);
+  const words = (flaw?.isOwn === false ? byAuthority[reason] : undefined) ?? bySender[reason];
+  return (
+    words
+      ?.replaceAll('LIST', list)
+      .replaceAll('AGAIN', d.again ?? 'it is sent again')
+      .replaceAll('AUTHORITY', flaw?.issuer ?? 'the authority')
+      .replaceAll('SUBJECT', flaw?.subject ?? '')
+      .replaceAll('ISSUER', flaw?.issuer ?? '') ?? null
+  );
 }
 
 /** What a person can do about a posting that was not distributed; null if nothing or nothing needs to be. */
 export function remedyForPosting(d: {
   id: number;
+  messageId: string;
   list: string;
   state: PostingState;
   reason: string | null;
   /** Why its signature gives no rights, as codes. */
   reasons: readonly string[];
+  flaws: readonly SignerFlaw[];
+  /** Whether it may still be judged again. */
+  isJudgeable: boolean;
 }): string | null {
+  const again = d.isJudgeable ? `\`reseal retry ${d.messageId}\` judges it again` : 'it is sent again';
+  const remedyOf = (reason: string) => remedyForReason(reason, d.list, { flaws: d.flaws, again });
+  const cause = () => d.reasons.map(remedyOf).find((one) => one !== null) ?? null;
   if (d.state === 'held') {
     const decide = `a moderator decides: \`reseal queue release ${d.id}\` or \`reseal queue refuse ${d.id}\``;
-    const cause = d.reasons.map((one) => remedyForReason(one, d.list)).find((one) => one !== null);
-    return cause ? `${decide}; or ${cause}` : decide;
+    const other = cause();
+    return other ? `${decide}; or ${other}` : decide;
   }
-  return d.state === 'refused' && d.reason !== null ? remedyForReason(d.reason, d.list) : null;
+  if (d.state !== 'refused' || d.reason === null) return null;
+  return (d.isJudgeable ? cause() : null) ?? remedyOf(d.reason);
 }
 
 /** The same for a message that could not be opened, parked or put into quarantine; `list` is the one it was for. */
@@ -81,6 +117,8 @@ export function remedyForMessage(d: {
 const byMember: Readonly<Record<string, string>> = {
   'no-certificate':
     'the member answers his notice with a signed mail, or `reseal cert import` brings his certificate',
+  pending:
+    '`reseal cert pending` shows what waits for MEMBER, `reseal cert approve MEMBER SHA256` takes it into use',
   expired: 'the member sends a signed mail with his new certificate, or `reseal cert import` brings it',
   'not-yet-valid': 'his certificate becomes valid, or `reseal cert import` brings another one',
   'wrong-usage': 'he needs a certificate that may be encrypted to',
@@ -109,7 +147,8 @@ export function remedyForCopy(d: {
 }): string | null {
   if (d.reason === null || d.state === 'delivered') return null;
   const known = byMember[d.reason];
-  if (known !== undefined) return known.replaceAll('LIST', d.list).replaceAll('MEMBER', d.member);
+  if (known !== undefined)
+    return known.replaceAll('LIST', () => shellWord(d.list)).replaceAll('MEMBER', () => shellWord(d.member));
   return d.state === 'deferred'
     ? `it is tried again by itself; \`reseal queue retry ${d.messageId}\` tries it at once`
     : null;
@@ -131,5 +170,5 @@ export function remedyForCertificate(
 ): string {
   if (reason === 'wrong-usage' && d.purpose === 'sign') return 'he needs a certificate that may sign mail';
   const words = byCertificate[reason] ?? '`reseal cert import` brings another one';
-  return words.replaceAll('ADDRESS', d.address).replaceAll('SHA256', d.sha256.slice(0, 8));
+  return words.replaceAll('ADDRESS', () => shellWord(d.address)).replaceAll('SHA256', d.sha256.slice(0, 8));
 }

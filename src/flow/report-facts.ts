@@ -3,12 +3,12 @@ import type { Queries } from '../store/database.ts';
 import { countByState } from '../store/deliveries.ts';
 import { endingBetween } from '../store/ending.ts';
 import { findLedger, type LedgerRow } from '../store/ledger.ts';
+import type { LedgerEvent } from '../store/ledger-events.ts';
 import { membersAfter } from '../store/members.ts';
 import { findMessage } from '../store/messages.ts';
 import { findPosting } from '../store/postings.ts';
-import type { LedgerEvent } from '../store/schema.ts';
 import type { Variables } from '../template/templates.ts';
-import { longestWarningMs } from './expiry-care.ts';
+import { longestWarningMs } from './expiry-stages.ts';
 import type { ListContext } from './list-context.ts';
 import { type FindRecipients, missingReasons } from './member-certificate.ts';
 

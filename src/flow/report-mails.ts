@@ -3,8 +3,9 @@ import { canonicalAddress } from '../mime/address.ts';
 import type { OpenReport } from '../smime/open.ts';
 import type { Queries } from '../store/database.ts';
 import { holdersOf } from '../store/lists.ts';
+import { findMember } from '../store/members.ts';
 import { noticeDue, replyDue } from '../store/notices.ts';
-import type { ListContext } from './list-context.ts';
+import { type ListContext, languageOf } from './list-context.ts';
 import { type LocalMailParts, type SpooledMail, spoolLocalMail } from './local-mail.ts';
 import type { Compose, ComposedMail, Notice } from './notify.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
@@ -41,7 +42,9 @@ export async function answerSender(
   );
   if (!due) return null;
   const { list, message } = work;
-  const language = list.policy.language;
+  // What is the same for everybody says nothing of a membership either (RULES 20).
+  const member = notice.template === 'refused' ? undefined : await findMember(parts.database.q, list.id, to);
+  const language = languageOf(list, member);
   const mail = await parts.compose(
     list,
     {

@@ -5,6 +5,7 @@ import { noticeDue, noticeIsDue } from '../store/notices.ts';
 import { findPosting } from '../store/postings.ts';
 import { droppedSinceTold, markTold, type Untold, untoldHeld, waitingFor } from '../store/waiting.ts';
 import { languageOf, listOf, type SiteDefaults } from './list-context.ts';
+import { queueIf } from './local-mail.ts';
 import { missingReasons } from './member-certificate.ts';
 import { type MissingParts, missingNotice, spoolMissingNotice } from './missing-notice.ts';
 
@@ -32,8 +33,8 @@ async function tell(
   one: Untold,
   action: 'hold' | 'notify',
 ): Promise<boolean> {
-  const { database, clock, spool } = parts;
-  const { q } = database;
+  const { clock } = parts;
+  const { q } = parts.database;
   const { listId, member } = one;
   const list = await listOf(q, listId, parts.defaults);
   const membership = await findMember(q, listId, member);
@@ -61,12 +62,9 @@ async function tell(
     until,
   });
   if (mail === null) return false;
-  const isFirst = await database.write(async (tx) => {
-    if (!(await noticeDue(tx, about))) return false;
-    await markTold(tx, { listId, member, reasons: missingReasons, at: now });
-    await mail.queue(tx);
-    return true;
+  return queueIf(parts, [mail], async (tx) => {
+    const due = await noticeDue(tx, about);
+    if (due) await markTold(tx, { listId, member, reasons: missingReasons, at: now });
+    return due;
   });
-  if (!isFirst) await spool.remove(mail.id);
-  return isFirst;
 }

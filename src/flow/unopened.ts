@@ -5,6 +5,7 @@ import { setMessageState } from '../store/messages.ts';
 import { noticeDue } from '../store/notices.ts';
 import { setPostingState } from '../store/postings.ts';
 import { mayGoOnUnopened } from './authorize.ts';
+import { openingLines } from './crypto-lines.ts';
 import { conclude } from './decide.ts';
 import type { Keyring } from './keyring.ts';
 import { type ListContext, rolesOn } from './list-context.ts';
@@ -86,15 +87,10 @@ export async function leaveUnopened(
     if (mails !== null || isNews)
       await setPostingState(tx, work.posting.id, 'new', mails === null ? untold : reason);
     if (!isNews) return;
-    await record(tx, {
-      at,
-      messageId: message.id,
-      postingId: work.posting.id,
-      list: list.address,
-      event: 'unopened',
-      reason,
-      detail,
-    });
+    const about = { at, messageId: message.id, postingId: work.posting.id, list: list.address };
+    // With an obstacle nobody tried in earnest.
+    const tried = obstacle === null ? openingLines(report.layers, about) : [];
+    await record(tx, [...tried, { ...about, event: 'unopened', reason, detail }]);
   });
   if (isNews) parts.log.warn('unopened', { id: message.id, list: list.address, reason, detail });
   parts.wakeDelivery();

@@ -16,12 +16,14 @@ export async function useFor(
     readonly by: string;
     /** Spool id of the message that settled it. */
     readonly messageId?: string;
+    /** As in `bind`. */
+    readonly othersMayReturn?: boolean;
   },
 ): Promise<void> {
-  const { address, purpose, certificate, source, now, by, messageId = null } = d;
+  const { address, purpose, certificate, source, now, by, messageId = null, othersMayReturn = false } = d;
   const { sha256 } = certificate;
   const row = { address, purpose, sha256, state: 'in-use', since: now, source, signingTime: null } as const;
-  const replaced = await bind(tx, row, { by, messageId });
+  const replaced = await bind(tx, row, { by, messageId, othersMayReturn });
   await record(tx, {
     at: now,
     messageId,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type OpeningCipher, openingCiphers, strengthOf } from '../pki/algorithms.ts';
 import { type Reason, reasons, sentenceOf } from '../pki/reasons.ts';
-import type { Layer } from '../smime/layers.ts';
+import type { Layer, SignerFlaw } from '../smime/layers.ts';
 import type { Findings, OpenReport } from '../smime/open.ts';
 import type { JsonObject } from '../store/schema.ts';
 import { type Decision, type DecisionReason, type DropReason, weakestCipher } from './authorize.ts';
@@ -72,6 +72,19 @@ export function toJson(record: VerdictRecord): JsonObject {
   return { ...record };
 }
 
+/** The layers of a record as it was written. */
+export function layersIn({ layers }: JsonObject): readonly Layer[] {
+  // `toJson` wrote them.
+  return Array.isArray(layers) ? (layers as Layer[]) : [];
+}
+
+/** What is wrong with the certificates of the signers in some layers. */
+export function flawsIn(layers: readonly Layer[]): readonly SignerFlaw[] {
+  return layers.flatMap((layer) =>
+    layer.kind === 'signed' ? layer.signers.flatMap((signer) => signer.flaws) : [],
+  );
+}
+
 /** Whether the post came encrypted, by its record. One that does not say counts as encrypted: it never leaves in clear. */
 export function cameEncrypted(posting: { readonly verdict: JsonObject | null }): boolean {
   return posting.verdict?.encrypted !== false;
@@ -99,14 +112,21 @@ type FlowReason =
 /** One sentence for ledger, notices and logs: why a post is not distributed by itself. A code of old rows stays as it is. */
 export function sentenceFor(
   reason: string,
-  report: (Pick<OpenReport, 'missingIssuer' | 'claimed'> & Partial<Pick<OpenReport, 'reasons'>>) | null,
+  report:
+    | (Pick<OpenReport, 'missingIssuer' | 'claimed'> & Partial<Pick<OpenReport, 'reasons' | 'layers'>>)
+    | null,
 ): string {
-  const data = { issuer: report?.missingIssuer ?? null, address: report?.claimed ?? null };
-  const why = report?.reasons?.map((one) => sentenceOf(one, data)).join('; ') ?? '';
+  const flaws = flawsIn(report?.layers ?? []);
+  const sentence = (one: Reason): string => {
+    const flaw = flaws.find((of) => of.reason === one);
+    const about = flaw ?? { issuer: report?.missingIssuer ?? null };
+    return sentenceOf(one, { ...about, address: report?.claimed ?? null });
+  };
+  const why = report?.reasons?.map(sentence).join('; ') ?? '';
   if (reason === 'encrypted-unsigned' && why !== '')
     return `it is encrypted, and the signature with it gives no rights: ${why}`;
   if (isFlowReason(reason)) return flowSentences[reason];
-  return isReason(reason) ? sentenceOf(reason, data) : reason;
+  return isReason(reason) ? sentence(reason) : reason;
 }
 
 const flowSentences: Readonly<Record<FlowReason, string>> = {

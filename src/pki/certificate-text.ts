@@ -10,15 +10,13 @@ export function isVcard(text: string): boolean {
  * The KEY properties of vCards, base64 (RFC 2426 3.7.2, vCard 2.1 too) and `data:` (RFC 6350 6.8.1), folded lines
  * joined. Keys of OpenPGP are passed over; nothing that is only named by its address is fetched.
  */
-export function vcardKeys(text: string): TextValue[] {
-  const values: TextValue[] = [];
-  for (const line of unfolded(text, /\r?\n[ \t]/g)) {
+export function* vcardKeys(text: string): Generator<TextValue> {
+  for (const line of unfolded(text, ' \t')) {
     const [, parameters = '', value = ''] =
       /^(?:[A-Za-z0-9-]+\.)?KEY((?:;(?:"[^"]*"|[^":])*)?):(.*)$/i.exec(line) ?? [];
     if (value === '' || /pgp/i.test(parameters) || /^data:application\/pgp/i.test(value)) continue;
-    values.push(vcardValue(value.trim()));
+    yield vcardValue(value.trim());
   }
-  return values;
 }
 
 function vcardValue(value: string): TextValue {
@@ -44,19 +42,40 @@ export function isLdif(text: string): boolean {
  * The certificates in LDIF (RFC 2849): userCertificate (RFC 4523 2.1), userSMIMECertificate (RFC 2798 2.8, PKCS #7), and
  * authorities' cACertificate, with or without `;binary`, folded lines joined. Files that it names are not read.
  */
-export function ldifCertificates(text: string): TextValue[] {
-  const values: TextValue[] = [];
-  for (const line of unfolded(text, /\r?\n /g)) {
+export function* ldifCertificates(text: string): Generator<TextValue> {
+  for (const line of unfolded(text, ' ')) {
     const [, , , sign, value = ''] = certificateLine.exec(line) ?? [];
-    if (sign === '::') values.push(decoded(value));
-    else if (sign === ':<') values.push({ why: 'it is only named by its address, and nothing is fetched' });
-    else if (sign === ':') values.push({ why: 'it is not in base64' });
+    if (sign === '::') yield decoded(value);
+    else if (sign === ':<') yield { why: 'it is only named by its address, and nothing is fetched' };
+    else if (sign === ':') yield { why: 'it is not in base64' };
   }
-  return values;
 }
 
-function unfolded(text: string, fold: RegExp): string[] {
-  return text.replace(fold, '').split(/\r?\n/);
+/** Characters of one line with its folds that are kept: more than any certificate has. */
+const mostInLine = 4_000_000;
+
+/**
+ * The lines of a text one by one, each joined with those that follow it and begin with one of `blanks`. There may be
+ * millions of either: nothing is made of the whole text.
+ */
+function* unfolded(text: string, blanks: string): Generator<string> {
+  let pieces: string[] = [];
+  let length = 0;
+  for (let start = 0; start <= text.length; ) {
+    const found = text.indexOf('\n', start);
+    const end = found < 0 ? text.length : found;
+    const isFold = start > 0 && start < end && blanks.includes(text.charAt(start));
+    if (!isFold && start > 0) {
+      yield pieces.join('');
+      [pieces, length] = [[], 0];
+    }
+    const from = isFold ? start + 1 : start;
+    const to = text.charAt(end - 1) === '\r' && end > from ? end - 1 : end;
+    length += to - from;
+    if (length <= mostInLine) pieces.push(text.slice(from, to));
+    start = end + 1;
+  }
+  yield pieces.join('');
 }
 
 /** The octets of a file that is base64 from end to end, as Windows writes certificates without armour; else null. */

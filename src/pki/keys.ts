@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { constants, type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, type Fault, faultsOf, isFault } from '../base/errors.ts';
 import { mostRsaBits } from './algorithms.ts';
@@ -11,7 +11,11 @@ export const keyFault = faultsOf({
   'key-mode': (d: { path: string; what: string }) =>
     `the private key ${d.path} ${d.what}: it is not used until this is mended`,
   'key-unreadable': (d: { path: string; errno: string }) =>
-    `the file ${d.path} cannot be read (${d.errno}): let the user that runs reseal own it`,
+    `the file ${d.path} cannot be read (${d.errno}): ${
+      d.errno === 'ENOENT' || d.errno === 'ELOOP'
+        ? 'bring it back, or mend the link'
+        : 'let the user that runs reseal own it'
+    }`,
   'key-passphrase': (d: { path: string; what: string }) =>
     `the private key ${d.path} cannot be decrypted: ${d.what}`,
   'key-malformed': (d: { path: string; what: string }) =>
@@ -20,6 +24,8 @@ export const keyFault = faultsOf({
     `${d.certificate} and ${d.key} do not belong together: no certificate in the one has the public key of the other`,
   'key-pair-incomplete': (d: { path: string; missing: string }) =>
     `${d.path} is not used, because there is no ${d.missing} beside it`,
+  'key-waits': (d: { path: string; missing: string }) =>
+    `${d.path} is not used yet: it waits for its certificate (${d.missing})`,
   'key-certificate': (d: { path: string; what: string }) =>
     `no certificate can be read from ${d.path}: ${d.what}`,
 });
@@ -66,10 +72,12 @@ async function readKeyFile(
 ): Promise<Buffer> {
   let handle: FileHandle | null = null;
   try {
-    handle = await open(path, 'r');
+    // Opening a pipe waits for its writer, for ever.
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const stat = await handle.stat();
-    if (!stat.isFile() || stat.size > mostOctets)
-      throw keyFault('key-malformed', { path, what: 'it is no file of a key' });
+    if (!stat.isFile()) throw keyFault('key-malformed', { path, what: 'it is no file' });
+    if (stat.size > mostOctets)
+      throw keyFault('key-malformed', { path, what: `it has ${stat.size} octets: that is no key` });
     await check(path, handle);
     return await handle.readFile();
   } catch (error) {
@@ -134,7 +142,7 @@ const keyFile = 'private_key';
 /**
  * All key pairs of a list's folder, sorted by suffix: `cert.pem<suffix>` with `private_key<suffix>`, as Sympa has them. A
  * pair that cannot be used does not hinder the others: it is told in `problems` (`key-mismatch`, `key-pair-incomplete`,
- * `key-certificate` and the faults of `loadPrivateKey`). A folder that is not there has no pairs.
+ * `key-waits`, `key-certificate` and the faults of `loadPrivateKey`). A folder that is not there has no pairs.
  */
 export async function loadKeyPairs(
   folder: string,
@@ -169,11 +177,10 @@ async function suffixesIn(folder: string, problems: Fault[]): Promise<string[]> 
   const keys = new Set(after(keyFile));
   for (const suffix of [...new Set([...certificates, ...keys])].sort()) {
     if (certificates.has(suffix) && keys.has(suffix)) continue;
-    const [present, missing] = certificates.has(suffix)
-      ? [certificateFile, keyFile]
-      : [keyFile, certificateFile];
+    const isKey = keys.has(suffix);
+    const [present, missing] = isKey ? [keyFile, certificateFile] : [certificateFile, keyFile];
     const path = join(folder, present + suffix);
-    problems.push(keyFault('key-pair-incomplete', { path, missing: missing + suffix }));
+    problems.push(keyFault(isKey ? 'key-waits' : 'key-pair-incomplete', { path, missing: missing + suffix }));
   }
   return [...certificates].filter((suffix) => keys.has(suffix)).sort();
 }

@@ -8,6 +8,12 @@ import { digestWeakness, keyWeakness, signatureSchemeOf } from './signatures.ts'
 /** What the leaf's key is wanted for; `any` looks at no usage. */
 export type PathPurpose = 'sign' | 'encrypt' | 'any';
 
+/** What is wrong with one certificate of a path. */
+export interface Flaw {
+  readonly reason: Reason;
+  readonly certificate: Certificate;
+}
+
 interface Rules {
   readonly at: number;
   readonly purpose: PathPurpose;
@@ -15,56 +21,60 @@ interface Rules {
 }
 
 /**
- * The reasons why a path, leaf first and anchor last, is not valid (RFC 5280 6.1.3 to 6.1.5); none if it is. That each
+ * What makes a path, leaf first and anchor last, not valid (RFC 5280 6.1.3 to 6.1.5); nothing if it is. That each
  * certificate is named and signed by the next one must have been checked before.
  */
-export function checkPath(path: readonly Certificate[], rules: Rules): Reason[] {
-  const reasons = checkPlain(path, rules);
+export function checkPath(path: readonly Certificate[], rules: Rules): Flaw[] {
+  const flaws = checkPlain(path, rules);
   const constraints: NameConstraints[] = [];
   let mostBelow = Number.POSITIVE_INFINITY;
   for (let i = path.length - 1; i >= 0; i--) {
     const certificate = path[i] as Certificate;
+    const object = (reason: Reason) => flaws.push({ reason, certificate });
     const isLeaf = i === 0;
     const selfIssued = certificate.subjectName === certificate.issuerName;
     // RFC 5280 6.1.3 (b): a self-issued authority (key rollover) is not bound, a leaf always is.
-    if ((isLeaf || !selfIssued) && !holds(() => keepsTo(certificate, constraints)))
-      reasons.push('name-constraint');
+    if ((isLeaf || !selfIssued) && !holds(() => keepsTo(certificate, constraints))) object('name-constraint');
     if (isLeaf) break;
     const isAnchor = i === path.length - 1;
-    if (!isAuthority(certificate, isAnchor)) reasons.push('not-a-ca');
-    if (certificate.keyUsage && !certificate.keyUsage.has('keyCertSign')) reasons.push('wrong-usage');
+    if (!isAuthority(certificate, isAnchor)) object('not-a-ca');
+    if (certificate.keyUsage && !certificate.keyUsage.has('keyCertSign')) object('wrong-usage');
     // RFC 5280 6.1.4 (l), (m). The anchor's own length counts too, as OpenSSL does.
-    if (!isAnchor && !selfIssued && mostBelow-- <= 0) reasons.push('path-too-long');
+    if (!isAnchor && !selfIssued && mostBelow-- <= 0) object('path-too-long');
     if (certificate.pathLength !== null) mostBelow = Math.min(mostBelow, certificate.pathLength);
     try {
       const own = nameConstraintsOf(certificate);
       if (own) constraints.push(own);
     } catch {
-      reasons.push('name-constraint');
+      object('name-constraint');
     }
   }
-  if (!holds(() => keepsPolicies(path))) reasons.push('policy');
-  return [...new Set(reasons)];
+  if (!holds(() => keepsPolicies(path)))
+    flaws.push({ reason: 'policy', certificate: path[0] as Certificate });
+  return flaws;
 }
 
-/** The reasons that each certificate gives by itself, wherever the path leads: time, strength, extensions, usage. */
-export function checkPlain(path: readonly Certificate[], { at, purpose, floor }: Rules): Reason[] {
-  const reasons: Reason[] = [];
+/** What is wrong with each certificate by itself, wherever the path leads: time, strength, extensions, usage. */
+export function checkPlain(path: readonly Certificate[], { at, purpose, floor }: Rules): Flaw[] {
+  const flaws: Flaw[] = [];
   const leaf = path[0] as Certificate;
   for (const [i, certificate] of path.entries()) {
-    if (at < certificate.notBefore) reasons.push('not-yet-valid');
+    const object = (...reasons: Reason[]) =>
+      flaws.push(...reasons.map((reason) => ({ reason, certificate })));
+    if (at < certificate.notBefore) object('not-yet-valid');
     // RFC 5280 4.1.2.5: valid through notAfter, which has no fractions.
-    if (at >= certificate.notAfter + 1000) reasons.push('expired');
-    if (certificate.unknownCritical.length > 0) reasons.push('unknown-critical');
-    if (purpose !== 'any' && !allowsEmail(certificate)) reasons.push('wrong-extended-usage');
+    if (at >= certificate.notAfter + 1000) object('expired');
+    if (certificate.unknownCritical.length > 0) object('unknown-critical');
+    if (purpose !== 'any' && !allowsEmail(certificate)) object('wrong-extended-usage');
     const scheme = signatureSchemeOf(certificate.signatureAlgorithmDer);
     // The last one's signature is an anchor's, or was verified by nobody.
     const digest = i < path.length - 1 ? (scheme?.digest ?? null) : null;
     const weak = [...digestWeakness(digest, floor), ...keyWeakness(certificate, floor)];
-    if (weak.length > 0) reasons.push('weak', ...weak);
+    if (weak.length > 0) object('weak', ...weak);
   }
-  if (purpose !== 'any' && !allowsUsage(leaf, purpose)) reasons.push('wrong-usage');
-  return [...new Set(reasons)];
+  if (purpose !== 'any' && !allowsUsage(leaf, purpose))
+    flaws.push({ reason: 'wrong-usage', certificate: leaf });
+  return flaws;
 }
 
 /** RFC 5280 6.1.4 (k); an anchor from before version 3 has no extensions, and was chosen by the site. */

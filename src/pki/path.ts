@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Floor } from './algorithms.ts';
 import { type Certificate, publicKeyOf } from './certificate.ts';
-import { checkPath, checkPlain, type PathPurpose } from './path-rules.ts';
+import { checkPath, checkPlain, type Flaw, type PathPurpose } from './path-rules.ts';
 import type { Reason } from './reasons.ts';
 import {
   judgeRevocation,
@@ -23,6 +23,8 @@ export interface PathResult {
   readonly path: readonly Certificate[];
   /** Empty if valid; else those of the failing path with the fewest. */
   readonly reasons: readonly Reason[];
+  /** Which certificate of `path` each reason is about; `path-budget` is about none. */
+  readonly flaws: readonly Flaw[];
   /** Name of the authority that is missing, if no path reaches an anchor. */
   readonly missingIssuer: string | null;
   /** Certificates of `path` whose revocation status no evidence settles; empty where revocation is off. */
@@ -155,24 +157,30 @@ function extend(search: Search, path: readonly Certificate[]): PathResult | null
 /** A path that reaches an anchor. Revocation comes last: of a path that is not valid anyway it is not asked. */
 function judge(search: Search, path: readonly Certificate[]): PathResult {
   const broken = checkPath(path, search);
-  const { reasons, remarks, unchecked } =
+  const { flaws, remarks, unchecked } =
     search.revocation && broken.length === 0
       ? judgeRevocation(search.revocation, path)
-      : { reasons: broken, remarks: [], unchecked: [] };
-  return { valid: reasons.length === 0, path, reasons, missingIssuer: null, unchecked, remarks };
+      : { flaws: broken, remarks: [], unchecked: [] };
+  const reasons = reasonsOf(flaws);
+  return { valid: reasons.length === 0, path, reasons, flaws, missingIssuer: null, unchecked, remarks };
 }
 
 function deadEnd(search: Search, path: readonly Certificate[], reason: Reason): PathResult {
-  const missingIssuer = reason === 'no-path' ? (path[path.length - 1] as Certificate).issuer : null;
+  const last = path[path.length - 1] as Certificate;
+  const flaws = [{ reason, certificate: last }, ...checkPlain(path, search)];
+  const missingIssuer = reason === 'no-path' ? last.issuer : null;
   return {
     valid: false,
     path,
-    reasons: [reason, ...checkPlain(path, search)],
+    reasons: reasonsOf(flaws),
+    flaws,
     missingIssuer,
     unchecked: [],
     remarks: [],
   };
 }
+
+const reasonsOf = (flaws: readonly Flaw[]): Reason[] => [...new Set(flaws.map((flaw) => flaw.reason))];
 
 /**
  * Certificates with the issuer's name. Anchors first, so that the shortest way is taken; then those that the key

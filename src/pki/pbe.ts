@@ -117,11 +117,17 @@ const prfs: Readonly<Record<string, KdfDigest>> = {
 /** The digest of an HMAC's object identifier (RFC 8018 B.1.2), or null. */
 export const hmacDigestOf = (oid: string): KdfDigest | null => prfs[oid] ?? null;
 
-/** PBKDF2 (RFC 8018 5.2, A.2) by its AlgorithmIdentifier. `length` in octets where the parameters name none. */
+/** Octets of a MAC's key: shorter ones can be tried out, none needs longer ones (RFC 9579). */
+const macKeyLengths = { least: 20, most: 64 };
+
+/**
+ * PBKDF2 (RFC 8018 5.2, A.2) by its AlgorithmIdentifier. `length`: octets of the key that a cipher needs; null for that
+ * of a MAC, which the parameters have to name (RFC 9579).
+ */
 export function pbkdf2Key(
   node: Ber | undefined,
   passphrase: Buffer,
-  d: { readonly length: number; readonly rounds: Rounds },
+  d: { readonly length: number | null; readonly rounds: Rounds },
 ): Buffer {
   const { oid, parameters } = readAlgorithm(node);
   if (oid !== pbkdf2) throw pbeFault('pbe-unsupported', { what: `derivation ${oid}` });
@@ -132,8 +138,12 @@ export function pbkdf2Key(
   const digest = hmacDigestOf(prf);
   if (digest === null) throw pbeFault('pbe-unsupported', { what: `derivation with ${prf}` });
   const iterations = smallIntegerOf(iterationNode);
+  const lengthNode = optional.find((one) => isUniversal(one, tag.integer));
+  const length = d.length ?? (lengthNode ? smallIntegerOf(lengthNode) : 0);
+  if (d.length === null && (length < macKeyLengths.least || length > macKeyLengths.most))
+    throw pbeFault('pbe-unsupported', { what: `a MAC with a key of ${length} octets` });
   spend(d.rounds, iterations);
-  return pbkdf2Sync(passphrase, salt, iterations, d.length, digest);
+  return pbkdf2Sync(passphrase, salt, iterations, length, digest);
 }
 
 const exportRounds = 600_000;

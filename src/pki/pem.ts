@@ -9,8 +9,10 @@ export interface PemBlock {
 }
 
 /** All blocks of a text in order; text between them is ignored (RFC 7468 5.2). Headers inside a block are skipped. */
-export function pemBlocks(text: Buffer): PemBlock[] {
-  const blocks: PemBlock[] = [];
+export const pemBlocks = (text: Buffer): PemBlock[] => [...pemBlocksIn(text)];
+
+/** The same one by one: a long text may hold more than anybody wants. */
+export function* pemBlocksIn(text: Buffer): Generator<PemBlock> {
   const source = text.toString('latin1');
   const begin = /^-----BEGIN ([A-Z0-9 #]+)-----[ \t]*\r?$/gm;
   for (let match = begin.exec(source); match; match = begin.exec(source)) {
@@ -18,10 +20,9 @@ export function pemBlocks(text: Buffer): PemBlock[] {
     const end = source.indexOf(`-----END ${label}-----`, begin.lastIndex);
     if (end < 0) break;
     const body = source.slice(begin.lastIndex, end).replace(/^[^\r\n:]+:.*$/gm, '');
-    blocks.push({ label, der: Buffer.from(body.replace(/\s+/g, ''), 'base64') });
+    yield { label, der: Buffer.from(body.replace(/\s+/g, ''), 'base64') };
     begin.lastIndex = end;
   }
-  return blocks;
 }
 
 const certificateLabels = ['CERTIFICATE', 'X509 CERTIFICATE', 'TRUSTED CERTIFICATE'];

@@ -126,7 +126,7 @@ function isMacRight(macData: Ber, content: Buffer, passphrase: Buffer, rounds: R
     const [derivation, mac] = parameters?.children ?? [];
     const digest = hmacDigestOf(readAlgorithm(mac).oid);
     if (digest === null) throw pbeFault('pbe-unsupported', { what: `MAC ${readAlgorithm(mac).oid}` });
-    return matches(digest, pbkdf2Key(derivation, passphrase, { length: value.length, rounds }));
+    return matches(digest, pbkdf2Key(derivation, passphrase, { length: null, rounds }));
   }
   const digest = digestOf(oid);
   if (!isKdfDigest(digest)) throw pbeFault('pbe-unsupported', { what: `MAC with ${oid}` });

@@ -2,7 +2,7 @@
 export interface ReasonData {
   /** The certificate concerned, as its subject name. */
   readonly subject?: string | null;
-  /** The authority that is missing, as a name. */
+  /** Who issued it, as a name: of `no-path` the authority that is missing. */
   readonly issuer?: string | null;
   /** An algorithm, a key size or a certificate extension. */
   readonly algorithm?: string | null;
@@ -10,7 +10,10 @@ export interface ReasonData {
   readonly address?: string | null;
 }
 
-const certificate = (d: ReasonData) => (d.subject ? `the certificate of ${d.subject}` : 'a certificate');
+const certificate = (d: ReasonData) =>
+  d.subject
+    ? `the certificate of ${d.subject}${d.issuer ? ` (issued by ${d.issuer})` : ''}`
+    : 'a certificate';
 const named = (word: string, value: string | null | undefined) => (value ? `${word} ${value}` : word);
 
 /** Code → sentence for postmasters, without a full stop. Grouped by who finds it out. */

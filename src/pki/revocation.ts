@@ -4,6 +4,7 @@ import { crlStatus } from './crl-status.ts';
 import { type Evidence, noEvidence, readEvidence } from './evidence.ts';
 import type { Inquiry, Status, Target } from './inquiry.ts';
 import { ocspStatus } from './ocsp-status.ts';
+import type { Flaw } from './path-rules.ts';
 import type { Reason } from './reasons.ts';
 
 export { type Evidence, noEvidence } from './evidence.ts';
@@ -43,7 +44,7 @@ export function startRevocation(
 
 /** What the revocation of a path's certificates means for the path. */
 export interface Judgement {
-  readonly reasons: readonly Reason[];
+  readonly flaws: readonly Flaw[];
   readonly remarks: readonly Reason[];
   readonly unchecked: readonly Certificate[];
 }
@@ -53,7 +54,7 @@ export interface Judgement {
  * (RFC 5280 6.3, RFC 6960). Never throws.
  */
 export function judgeRevocation(revocation: Revocation, path: readonly Certificate[]): Judgement {
-  const reasons = new Set<Reason>();
+  const flaws: Flaw[] = [];
   const remarks = new Set<Reason>();
   const unchecked: Certificate[] = [];
   for (const [i, certificate] of path.entries()) {
@@ -63,10 +64,11 @@ export function judgeRevocation(revocation: Revocation, path: readonly Certifica
     if (status === 'good') continue;
     // A flood of false lists must not hide the right one: a used-up budget is no open question.
     const fails = status === 'revoked' || status === 'path-budget' || revocation.mode === 'hard';
-    (fails ? reasons : remarks).add(status);
+    if (fails) flaws.push({ reason: status, certificate });
+    else remarks.add(status);
     if (status !== 'revoked') unchecked.push(certificate);
   }
-  return { reasons: [...reasons], remarks: [...remarks], unchecked };
+  return { flaws, remarks: [...remarks], unchecked };
 }
 
 function statusOf(revocation: Revocation, target: Target): Status {

@@ -129,12 +129,12 @@ export const listSettings = Object.freeze({
   harvest: setting(
     choice('confirm-change', 'verified', 'off'),
     'confirm-change',
-    "Whether members' certificates are taken from their signed mail: yes, but another key for a known address waits for confirmation; yes, at once; or never.",
+    "Whether members' certificates are taken from their signed mail: yes, but another key for a known address waits for confirmation; yes, at once, unless another list of the member asks for more; or never.",
   ),
   'harvest.first': setting(
     choice('verified', 'owner', 'off'),
     'verified',
-    'The first certificate of an address: taken from mail with a valid signature, only after the owner approves it, or never.',
+    'The first certificate of an address: taken from mail with a valid signature unless another list of the member asks for more, only after the owner approves it, or never. With the last two, one that came by mail to another list is not used here either before the owner approves it.',
   ),
   'minimum.rsa': setting(
     integer('bits', 1024, 8192),

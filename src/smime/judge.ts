@@ -4,7 +4,7 @@ import type { Certificate } from '../pki/certificate.ts';
 import { type PathResult, type TrustAnchors, validatePath } from '../pki/path.ts';
 import type { Reason } from '../pki/reasons.ts';
 import type { RevocationPolicy } from '../pki/revocation.ts';
-import type { SignedLayer, SignerVerdict } from './layers.ts';
+import type { SignedLayer, SignerFlaw, SignerVerdict } from './layers.ts';
 import type { CheckedSignature } from './peel.ts';
 
 /** One certificate that the owner trusts for one address without its CA (RULES 3). */
@@ -72,6 +72,7 @@ function judgeSigner(
       ...namesOf(report.certificate),
       trusted: false,
       reasons: report.reasons,
+      flaws: [],
       remarks: [],
       missingIssuer: null,
     };
@@ -92,6 +93,7 @@ function judgeSigner(
     ...namesOf(certificate),
     trusted,
     reasons: [...new Set<Reason>([...report.reasons, ...(pinned ? [] : (path?.reasons ?? []))])],
+    flaws: pinned || path === null ? [] : flawsOf(path, certificate),
     remarks: path?.remarks ?? [],
     missingIssuer: pinned ? null : (path?.missingIssuer ?? null),
   };
@@ -107,6 +109,15 @@ function judgeCertificate(certificate: Certificate, bag: readonly Certificate[],
   const mayStand = !path.valid && inTime && !path.reasons.includes('revoked');
   const pinned = mayStand && trust.pins.some((pin) => pin.sha256 === certificate.sha256);
   return { path, pinned, trusted: path.valid || pinned };
+}
+
+function flawsOf({ flaws }: PathResult, own: Certificate): SignerFlaw[] {
+  return flaws.map(({ reason, certificate: { subject, issuer, sha256 } }) => ({
+    reason,
+    subject,
+    issuer,
+    isOwn: sha256 === own.sha256,
+  }));
 }
 
 function namesOf(certificate: Certificate | null) {

@@ -53,8 +53,19 @@ export interface SignerVerdict {
   readonly trusted: boolean;
   readonly signingTime: number | null;
   readonly reasons: readonly Reason[];
+  /** Which certificate of the path above it some of the reasons are about: the signer's own, or an authority's. */
+  readonly flaws: readonly SignerFlaw[];
   /** What stayed open about revocation where the policy lets it (`soft`). */
   readonly remarks: readonly Reason[];
   /** DN of the issuer that no authority of the list answers to, when that is why trust failed. */
   readonly missingIssuer: string | null;
+}
+
+/** What is wrong with one certificate between a signer and the authority. */
+export interface SignerFlaw {
+  readonly reason: Reason;
+  readonly subject: string;
+  readonly issuer: string;
+  /** It is the signer's own certificate. */
+  readonly isOwn: boolean;
 }

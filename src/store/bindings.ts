@@ -1,3 +1,4 @@
+import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import { noteChange } from './directory-files.ts';
 import type { BindingChange, BindingRow, BindingState, Purpose } from './schema.ts';
@@ -9,25 +10,41 @@ export type BindingKey = Pick<BindingRow, 'address' | 'purpose' | 'sha256'>;
 export interface Provenance {
   readonly by: string;
   readonly messageId?: string | null;
+  /**
+   * Whether those whose place it takes may have it again by themselves, though they have another key: only where nobody
+   * said anything about that key (an import of many, a stopgap).
+   */
+  readonly othersMayReturn?: boolean;
 }
 
 /**
  * Binds a certificate to an address as in use, pending or refused, and gives the SHA-256 of the one that it replaces,
- * or null. There is one in use per address and purpose: the earlier becomes superseded. Asking for pending leaves a
- * binding alone that is in use, or that an owner refused or removed: a proposal takes nothing back. Each change is added
- * to the history. Fault: 'transaction-required'.
+ * or null. There is one in use per address and purpose: the earlier becomes superseded, or replaced where the key changes,
+ * and with it what that one superseded. Asking for pending leaves a binding alone that is in use, or that an owner refused
+ * or removed: a proposal takes nothing back. Of what is known the signing time stays. Each change is added to the history.
+ * Fault: 'transaction-required'.
  */
 export async function bind(tx: Queries, row: BindingRow, why?: Provenance): Promise<string | null> {
   requireTransaction(tx, 'bind');
-  const { address, purpose, sha256, ...set } = row;
+  const { address, purpose, sha256 } = row;
   const found = (await bindingsOf(tx, address)).filter((one) => one.purpose === purpose);
   const before = found.find((one) => one.sha256 === sha256);
   const kept: readonly (BindingState | undefined)[] = ['in-use', 'refused', 'removed', 'pending'];
   if (row.state === 'pending' && kept.includes(before?.state)) return null;
   const used = found.find((one) => one.state === 'in-use' && one.sha256 !== sha256);
-  const replaced = row.state === 'in-use' ? used : undefined;
-  if (replaced)
-    await setBindingState(tx, replaced, 'superseded', { ...why, by: why?.by ?? row.source, at: row.since });
+  if (row.state === 'in-use') {
+    const end = { ...why, by: why?.by ?? row.source, at: row.since };
+    const others = found.filter((one) => one === used || one.state === 'superseded');
+    const replaced = why?.othersMayReturn === true ? [] : await keyChanges(tx, { row, used, others });
+    for (const one of replaced) await setBindingState(tx, one, 'replaced', end);
+    if (used && !replaced.includes(used)) await setBindingState(tx, used, 'superseded', end);
+  }
+  const set = {
+    state: row.state,
+    since: row.since,
+    source: row.source,
+    signingTime: row.signingTime ?? before?.signingTime ?? null,
+  };
   await tx
     .insertInto('bindings')
     .values(row)
@@ -35,12 +52,35 @@ export async function bind(tx: Queries, row: BindingRow, why?: Provenance): Prom
     .execute();
   await noteChange(tx, address);
   if (before?.state !== row.state || before.source !== row.source) await remember(tx, row, row.since, why);
-  return replaced?.sha256 ?? null;
+  return row.state === 'in-use' ? (used?.sha256 ?? null) : null;
+}
+
+/** Of `others` those with another key, where a certificate brings another than the one in use had, or than none had. */
+async function keyChanges(
+  tx: Queries,
+  d: {
+    readonly row: BindingRow;
+    readonly used: BindingRow | undefined;
+    readonly others: readonly BindingRow[];
+  },
+): Promise<BindingRow[]> {
+  const { row, used, others } = d;
+  if (others.length === 0) return [];
+  const all = [row, ...others].map((one) => one.sha256);
+  const rows = await tx
+    .selectFrom('certificates')
+    .select(['sha256', 'spkiSha256'])
+    .where('sha256', 'in', all)
+    .execute();
+  const keys = new Map(rows.map((one) => [one.sha256, one.spkiSha256]));
+  const key = keys.get(row.sha256);
+  if (used && keys.get(used.sha256) === key) return [];
+  return others.filter((one) => one.sha256 !== row.sha256 && keys.get(one.sha256) !== key);
 }
 
 /**
  * Moves a binding to another state and tells whether there is one. To bring one in use call `bind`, which makes room
- * for it. `why` adds it to the history.
+ * for it. `why` adds it to the history, and since when it is so to the binding.
  */
 export async function setBindingState(
   q: Queries,
@@ -50,7 +90,7 @@ export async function setBindingState(
 ): Promise<boolean> {
   const row = await q
     .updateTable('bindings')
-    .set({ state })
+    .set({ state, ...(why && { since: why.at }) })
     .where('address', '=', key.address)
     .where('purpose', '=', key.purpose)
     .where('sha256', '=', key.sha256)
@@ -99,6 +139,40 @@ export async function waitingSince(q: Queries, d: { before: number; limit: numbe
     .orderBy('since')
     .limit(d.limit)
     .execute();
+}
+
+/** What members of a list use to read and nobody vouched for but the mail that brought it. */
+export async function unapprovedOf(q: Queries, listId: number): Promise<BindingRow[]> {
+  return q
+    .selectFrom('bindings as b')
+    .innerJoin('members as m', 'm.address', 'b.address')
+    .selectAll('b')
+    .where('m.listId', '=', listId)
+    .where('b.purpose', '=', 'enc')
+    .where('b.state', '=', 'in-use')
+    .where('b.source', '=', 'harvested')
+    .orderBy('b.address')
+    .execute();
+}
+
+/** Of these addresses, those for which some certificate waits for a person's word. */
+export async function pendingAmong(
+  q: Queries,
+  addresses: readonly string[],
+  purpose: Purpose,
+): Promise<Set<string>> {
+  const found = new Set<string>();
+  for (const chunk of chunksOf(addresses)) {
+    const rows = await q
+      .selectFrom('bindings')
+      .select('address')
+      .where('address', 'in', chunk)
+      .where('purpose', '=', purpose)
+      .where('state', '=', 'pending')
+      .execute();
+    for (const { address } of rows) found.add(address);
+  }
+  return found;
 }
 
 /** All bindings of an address, newest first. */

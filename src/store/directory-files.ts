@@ -14,6 +14,15 @@ export async function fileStamps(q: Queries): Promise<FileStamp[]> {
   return q.selectFrom('directoryFiles').selectAll().execute();
 }
 
+/** How many there are. */
+export async function countFileStamps(q: Queries): Promise<number> {
+  const { count } = await q
+    .selectFrom('directoryFiles')
+    .select((e) => e.fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow();
+  return count;
+}
+
 /** Notes files that were looked at, and forgets others. */
 export async function saveFileStamps(
   q: Queries,

@@ -92,31 +92,43 @@ export function certificateFileName(address: string, use: CertificateUse): strin
   return escapeName(address) + suffixes[use];
 }
 
+/** What a directory holds. */
+export interface DirectoryScan {
+  /** Names of its files for addresses. */
+  readonly files: ReadonlySet<string>;
+  /** Those that are not known as they are, by name. */
+  readonly news: readonly DirectoryEntry[];
+}
+
 /**
- * What the directory holds, by name; [] if there is none. Passed over: names that begin with a dot, Sympa's
- * `*.soon_expired` markers, what is no file. `unread` is told each name that gives no address.
+ * What the directory holds; nothing if there is none. Passed over: names that begin with a dot, Sympa's `*.soon_expired`
+ * markers, what is no file. What `isKnown` says it knows is only named: of 100,000 files most are as they were. `unread`
+ * is told each name that gives no address.
  */
 export async function scanDirectory(
   folder: string,
-  unread: (file: string) => void = () => undefined,
-): Promise<DirectoryEntry[]> {
+  d: { isKnown?: (stamp: FileStamp) => boolean; unread?: (file: string) => void } = {},
+): Promise<DirectoryScan> {
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
-  const entries: DirectoryEntry[] = [];
-  for (const files of chunksOf(names.sort())) {
-    for (const file of files) {
+  const files = new Set<string>();
+  const news: DirectoryEntry[] = [];
+  for (const some of chunksOf(names.sort())) {
+    for (const file of some) {
       // Not awaited one by one: that takes ten times as long, and there may be 100,000.
       const info = statSync(join(folder, file), { throwIfNoEntry: false });
       if (!info?.isFile() || isPassedOver(file)) continue;
-      const read = readCertificateName(file);
-      if (read === null) unread(file);
-      else entries.push({ ...stampOf(file, info), ...read });
+      const stamp = stampOf(file, info);
+      const read = d.isKnown?.(stamp) === true ? 'known' : readCertificateName(file);
+      if (read === null) d.unread?.(file);
+      else files.add(file);
+      if (read !== null && read !== 'known') news.push({ ...stamp, ...read });
     }
     await nextTurn();
   }
-  return entries;
+  return { files, news };
 }
 
 /** Hidden files and Sympa's empty markers. */

@@ -1,8 +1,9 @@
 import type { Selectable } from 'kysely';
 import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
+import type { LedgerEvent } from './ledger-events.ts';
 import { writeMeta } from './meta.ts';
-import type { JsonObject, LedgerEvent, LedgerTable } from './schema.ts';
+import type { JsonObject, LedgerTable } from './schema.ts';
 
 /** What happened, to whom, why. Holds no text of an encrypted post (RULES 14) and is never changed. */
 export interface LedgerEntry {

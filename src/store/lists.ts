@@ -138,6 +138,17 @@ export async function rolesOf(q: Queries, listId: number): Promise<RoleHolder[]>
     .execute();
 }
 
+/** The lists (ids) on which an address holds a role. */
+export async function listsHeldBy(q: Queries, address: string): Promise<number[]> {
+  const rows = await q
+    .selectFrom('roles')
+    .select('listId')
+    .distinct()
+    .where('address', '=', address)
+    .execute();
+  return rows.map((row) => row.listId);
+}
+
 /** Who has this role on the list, by address. */
 export async function holdersOf(q: Queries, listId: number, role: Role): Promise<RoleHolder[]> {
   return (await rolesOf(q, listId)).filter((holder) => holder.role === role);

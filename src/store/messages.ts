@@ -133,7 +133,7 @@ export async function messagesIn(
 
 /**
  * Ids of this node's messages whose spool file serves nothing any more: done, received before `before`, no posting
- * still to be decided or kept for a moderator, no delivery open. Oldest first.
+ * still to be decided, kept for a moderator or to be judged again then, no delivery open. Oldest first.
  */
 export async function messagesToClean(
   q: Queries,
@@ -156,6 +156,7 @@ export async function messagesToClean(
             .where((w) =>
               w.or([
                 w('p.state', 'in', ['new', 'held', 'fanning-out', 'quarantine']),
+                w.and([w('p.state', '=', 'refused'), w('p.retryUntil', '>', d.before)]),
                 w.exists(
                   w
                     .selectFrom('deliveries as d')

@@ -39,8 +39,10 @@ const steps: readonly string[] = [
   CREATE TABLE postings (
     id INTEGER PRIMARY KEY, message_id TEXT NOT NULL REFERENCES messages ON DELETE CASCADE,
     list_id INTEGER NOT NULL REFERENCES lists, kind TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, verdict TEXT,
-    prepared TEXT, cursor TEXT, decided_at INTEGER, author_told_at INTEGER, UNIQUE (message_id, list_id, kind)
+    prepared TEXT, cursor TEXT, decided_at INTEGER, retry_until INTEGER, retry_at INTEGER, author_told_at INTEGER,
+    UNIQUE (message_id, list_id, kind)
   ) STRICT;
+  CREATE INDEX postings_to_judge_again ON postings (state, retry_until) WHERE retry_until IS NOT NULL;
   CREATE INDEX postings_by_state ON postings (state);
   CREATE INDEX postings_by_list ON postings (list_id);
 

@@ -49,9 +49,14 @@ export async function wasNoticed(q: Queries, d: { member: string; kind: string }
   return row !== undefined;
 }
 
-/** Forgets notices whose kind begins so and which were sent before `before`: what they told of is long over. */
-export async function forgetNotices(q: Queries, d: { kind: string; before: number }): Promise<void> {
-  await q.deleteFrom('notices').where('kind', 'like', `${d.kind}%`).where('lastAt', '<', d.before).execute();
+/** Forgets notices whose kind begins so and which were sent before `before`: what they told of is long over. Gives their number. */
+export async function forgetNotices(q: Queries, d: { kind: string; before: number }): Promise<number> {
+  const result = await q
+    .deleteFrom('notices')
+    .where('kind', 'like', `${d.kind}%`)
+    .where('lastAt', '<', d.before)
+    .executeTakeFirst();
+  return Number(result.numDeletedRows);
 }
 
 /** Makes the next notice of this kind from every list due again: what it told of is over (a certificate came). */

@@ -1,7 +1,8 @@
 import { sql } from 'kysely';
 import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
-import type { DeliveryRow, FinalDeliveryState, LedgerEvent } from './schema.ts';
+import type { LedgerEvent } from './ledger-events.ts';
+import type { DeliveryRow, FinalDeliveryState } from './schema.ts';
 
 // How deliveries change state after they were claimed. Each function writes the rows and their ledger entries
 // through the same `tx`, so that a row never says something that the ledger does not know.

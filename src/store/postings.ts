@@ -53,7 +53,7 @@ export async function setPostingState(
 
 /**
  * Writes down the decision about a new posting, once: false if it has been decided before, and then nothing is
- * changed (RULES 18: an attempt does not decide again).
+ * changed (RULES 18: an attempt does not decide again). With `again`, of one that waits to be judged again.
  */
 export async function recordVerdict(
   q: Queries,
@@ -64,14 +64,20 @@ export async function recordVerdict(
     verdict: JsonObject;
     prepared: JsonObject | null;
     decidedAt: number;
+    retryUntil?: number | null;
+    /** The state that it must still have to be decided a second time; null for the first time. */
+    again?: PostingState | null;
   },
 ): Promise<boolean> {
-  const result = await q
+  const { again = null, retryUntil = null, ...set } = d;
+  const update = q
     .updateTable('postings')
-    .set({ ...d, verdict: text(d.verdict), prepared: text(d.prepared) })
-    .where('id', '=', id)
-    .where('decidedAt', 'is', null)
-    .executeTakeFirst();
+    .set({ ...set, retryUntil, verdict: text(d.verdict), prepared: text(d.prepared), retryAt: null })
+    .where('id', '=', id);
+  const result = await (again === null
+    ? update.where('decidedAt', 'is', null)
+    : update.where('state', '=', again).where('retryAt', 'is not', null)
+  ).executeTakeFirst();
   return result.numUpdatedRows > 0n;
 }
 
@@ -85,9 +91,11 @@ export async function releasePosting(
   d: { state: PostingState; reason: string | null; prepared?: JsonObject | null },
 ): Promise<boolean> {
   const { prepared, ...rest } = d;
+  // A person decided: no authority that comes later changes that.
+  const final = { retryUntil: null, retryAt: null };
   const result = await q
     .updateTable('postings')
-    .set({ ...rest, ...(prepared === undefined ? {} : { prepared: text(prepared) }) })
+    .set({ ...rest, ...final, ...(prepared === undefined ? {} : { prepared: text(prepared) }) })
     .where('id', '=', id)
     .where('state', '=', 'held')
     .executeTakeFirst();
@@ -206,13 +214,17 @@ export async function expirePostings(
 }
 
 /**
- * Marks postings done that have no open delivery any more; only the one with this id if it is given. One whose fan-out
- * goes on is never done, however many of its copies are: its other members have no row yet. Gives their number.
+ * Postings whose copies are all over and that were not finished yet, oldest first; only the one with this id if it is
+ * given. One whose fan-out goes on is never among them, however many of its copies are over: its other members have no
+ * row yet.
  */
-export async function finishIdlePostings(q: Queries, id?: number): Promise<number> {
-  const idle = q
-    .updateTable('postings')
-    .set({ state: 'done' })
+export async function idlePostings(
+  q: Queries,
+  d: { readonly id?: number; readonly limit: number },
+): Promise<number[]> {
+  let query = q
+    .selectFrom('postings')
+    .select('id')
     .where('state', '=', 'distributing')
     .where((e) =>
       e.not(
@@ -224,9 +236,22 @@ export async function finishIdlePostings(q: Queries, id?: number): Promise<numbe
             .where('d.finishedAt', 'is', null),
         ),
       ),
-    );
-  const result = await (id === undefined ? idle : idle.where('id', '=', id)).executeTakeFirst();
-  return Number(result.numUpdatedRows);
+    )
+    .orderBy('id')
+    .limit(d.limit);
+  if (d.id !== undefined) query = query.where('id', '=', d.id);
+  return (await query.execute()).map((row) => row.id);
+}
+
+/** Marks an idle posting done; false if another was as quick. */
+export async function finishPosting(tx: Queries, id: number): Promise<boolean> {
+  const result = await tx
+    .updateTable('postings')
+    .set({ state: 'done' })
+    .where('id', '=', id)
+    .where('state', '=', 'distributing')
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
 }
 
 /** A posting that is not over, with what its message waits for. */

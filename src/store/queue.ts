@@ -68,6 +68,29 @@ export async function heldPostings(
   return query.execute();
 }
 
+/**
+ * Postings that were refused because nobody vouched for their signature, and whose bytes are kept to judge it again
+ * (`judge-again`), oldest first; of one list if given.
+ */
+export async function refusedPostings(
+  q: Queries,
+  d: { listId?: number; now: number; limit: number },
+): Promise<(Omit<HeldPosting, 'decidedAt' | 'id'> & { readonly retryUntil: number | null })[]> {
+  let query = q
+    .selectFrom('postings as p')
+    .innerJoin('messages as m', 'm.id', 'p.messageId')
+    .innerJoin('lists as l', 'l.id', 'p.listId')
+    .select(['p.messageId', 'p.reason', 'p.retryUntil', 'l.address as list'])
+    .select(['m.receivedAt', 'm.subject', 'm.fromAddress'])
+    .where('p.state', '=', 'refused')
+    .where('p.retryUntil', '>', d.now)
+    .where('m.removedAt', 'is', null)
+    .orderBy('p.id')
+    .limit(d.limit);
+  if (d.listId !== undefined) query = query.where('p.listId', '=', d.listId);
+  return query.execute();
+}
+
 /** A posting whose copies are on their way: they wait for nothing but their turn. */
 export interface SendingPosting {
   readonly id: number;

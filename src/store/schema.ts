@@ -1,4 +1,5 @@
 import type { Generated, Selectable } from 'kysely';
+import type { LedgerEvent } from './ledger-events.ts';
 
 // Tables as Kysely sees them: columns are snake_case in SQL and camelCase here (CamelCasePlugin). Times are
 // milliseconds since the epoch, columns that hold JSON are text, flags are 0 or 1. migrations.ts makes the tables.
@@ -32,58 +33,18 @@ export type PostingState =
 export type OpenDeliveryState = 'pending' | 'deferred' | 'in-flight' | 'held';
 export type FinalDeliveryState = 'delivered' | 'failed' | 'expired' | 'dropped' | 'cancelled';
 export type DeliveryState = OpenDeliveryState | FinalDeliveryState;
-export type CertificateSource = 'harvested' | 'imported' | 'by hand' | 'pinned';
-/** `superseded`: another took its place, and it may take that again; `removed`: an owner wants it used no more. */
-export type BindingState = 'in-use' | 'pending' | 'superseded' | 'removed' | 'refused';
+/**
+ * Who vouches: `harvested`: nobody but the mail that brought it; `approved`: an owner, for it or for one before it whose
+ * holder had this one; the others are an operator's word.
+ */
+export type CertificateSource = 'harvested' | 'approved' | 'imported' | 'by hand' | 'pinned';
+/**
+ * `superseded`: another took its place, and it may take that again; `replaced`: one with another key took it, by a word or a
+ * proof, and nothing but that brings it back (RULES 15); `removed`: an owner wants it used no more.
+ */
+export type BindingState = 'in-use' | 'pending' | 'superseded' | 'replaced' | 'removed' | 'refused';
 /** What an address uses a certificate for: to sign (we verify with it) or to read (we encrypt to it). */
 export type Purpose = 'sign' | 'enc';
-
-/** What a ledger entry may tell: the closed set that `explain` and reports look for. */
-export const ledgerEvents = [
-  // A message and its postings.
-  'received',
-  'authorized',
-  'forwarded',
-  'command',
-  'bounce',
-  'refused',
-  'dropped',
-  'unopened',
-  'malformed',
-  'quarantined',
-  // Copies: the state that the row came to; `held`, `dropped`, `expired` and `released` also of postings.
-  'pending',
-  'in-flight',
-  'deferred',
-  'held',
-  'released',
-  'retry',
-  'delivered',
-  'failed',
-  'expired',
-  'cancelled',
-  // Certificates.
-  'harvested',
-  'imported',
-  'certificate-received',
-  'certificate-not-taken',
-  'certificate-pending',
-  'certificate-in-use',
-  'certificate-refused',
-  'certificate-removed',
-  // What operators did.
-  'list-created',
-  'list-changed',
-  'list-open',
-  'list-closed',
-  'list-key',
-  'list-certificate',
-  'member-added',
-  'member-changed',
-  'member-removed',
-  'members-imported',
-] as const;
-export type LedgerEvent = (typeof ledgerEvents)[number];
 
 export interface Schema {
   meta: { key: string; value: string };
@@ -166,6 +127,10 @@ export interface PostingsTable {
   prepared: string | null;
   cursor: string | null;
   decidedAt: number | null;
+  /** Until when a person may have its signature judged again; null if nothing would change the decision. */
+  retryUntil: number | null;
+  /** Since when it waits to be judged again, though it is decided; null if it does not. */
+  retryAt: number | null;
   /** When the author was told how his post was delivered (`report.author`). */
   authorToldAt: number | null;
 }

@@ -18,16 +18,22 @@ export async function addToken(
     .execute();
 }
 
-/** Whether a token for this change was mailed and may still be answered at `at`. */
+/** Whether a token for this change was mailed, which this signing key may still answer at `at`. */
 export async function hasToken(
   q: Queries,
-  d: { readonly address: string; readonly newSha256: string; readonly at: number },
+  d: {
+    readonly address: string;
+    readonly newSha256: string;
+    readonly signerSpki: string;
+    readonly at: number;
+  },
 ): Promise<boolean> {
   const row = await q
     .selectFrom('tokens')
     .select('tokenSha256')
     .where('address', '=', d.address)
     .where('newSha256', '=', d.newSha256)
+    .where('signerSpki', '=', d.signerSpki)
     .where('expiresAt', '>', d.at)
     .executeTakeFirst();
   return row !== undefined;

@@ -27,9 +27,12 @@ export async function renderMail(
   if (!headers.some(([field]) => field.toLowerCase() === 'subject')) {
     throw malformed(name, 'the template does not begin with a Subject line');
   }
-  const body = output.body.replace(/\r\n?/g, '\n').trimEnd();
+  const body = output.body.replace(/\r\n?/g, '\n').replace(commanding, '?').trimEnd();
   return { headers, text: `${body.replace(/^\n+/, '')}\n` };
 }
+
+/** What a value could do to the terminal of its reader: control characters, and those that turn the order of others around. */
+const commanding = /[^\P{Cc}\n\t]|[\u202a-\u202e\u2066-\u2069]/gu;
 
 const malformed = (template: string, info: string) =>
   fault('template-error', { template, line: 1, type: 'mail', info });

@@ -192,13 +192,21 @@ describe('cert verify', () => {
   });
 
   it.each<[string, () => readonly string[], string]>([
-    ['who was revoked', () => crl(ca, { revoked: [alice] }), 'the certificate of CN=Alice was revoked.'],
+    [
+      'who was revoked',
+      () => crl(ca, { revoked: [alice] }),
+      'the certificate of CN=Alice (issued by CN=Root) was revoked.',
+    ],
     [
       'whose list is missing',
       () => crl(middle),
-      'no current revocation list of CN=Root was found for the certificate of CN=Alice.',
+      'no current revocation list of CN=Root was found for the certificate of CN=Alice',
     ],
-    ['who had expired', () => ['--at', '2090-01-01'], 'the certificate of CN=Alice had expired'],
+    [
+      'who had expired',
+      () => ['--at', '2090-01-01'],
+      'the certificate of CN=Alice (issued by CN=Root) had expired',
+    ],
   ])('names %s', async (_, args, sentence) => {
     const { stdout } = await root.run('cert', 'verify', alice.certPath, ...trust(), ...args());
     expect(stdout.replace(/\s+/g, ' ')).toContain(sentence);

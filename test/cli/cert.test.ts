@@ -1,8 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { certificateRow } from '../../src/flow/file-certificates.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { bind } from '../../src/store/bindings.ts';
+import { upsertCertificate } from '../../src/store/certificates.ts';
 import { openDatabase } from '../../src/store/database.ts';
 import { type Identity, makeCa, makeSelfSigned, type TestCa } from '../kit/pki.ts';
 import { makeRoot, makeTeam, type Root } from './kit.ts';
@@ -73,7 +75,7 @@ describe('cert import', () => {
           notBefore: new Date(0),
           notAfter: new Date(86_400_000),
         }),
-        /^it expired on 1970-01-02$/,
+        /had expired \(1970-01-02\)$/,
       ],
       [
         await ca.issue({ name: 'Server', address: 'srv@example.org', eku: 'serverAuth' }),
@@ -143,6 +145,29 @@ describe('cert import', () => {
     expect(both).toMatchObject({ code: 2, stdout: '' });
   });
 
+  it('takes a self-signed one that calls itself an authority by a pin to the address that it names', async () => {
+    const root = await makeTeam(ca);
+    const options = { name: 'Hank', address: 'hank@example.org', isCa: true } as const;
+    const self = await makeSelfSigned({ ...options, usage: 'none' });
+    const file = root.file('hank.pem', self.certPem);
+    const refused = await imported(root, file);
+    expect(refused.told.certificates[0]?.why).toMatch(/self-signed, --pin hank@example\.org binds it$/);
+    expect((await imported(root, file, '--pin', 'other@example.org')).code).toBe(1);
+    expect((await imported(root, file, '--pin', 'hank@example.org')).told.certificates).toMatchObject([
+      { outcome: 'imported', addresses: ['hank@example.org'] },
+    ]);
+    const authority = root.file('ca.pem', ca.certPem);
+    expect((await imported(root, authority, '--pin', 'hank@example.org')).code).toBe(1);
+  });
+
+  it('says that a folder holds no files, and that folders in it are not looked into', async () => {
+    const root = await makeTeam(ca);
+    root.file('sympa/X509-user-certs/alice@example.org', alice.certPem);
+    const { code, stderr } = await root.run('cert', 'import', join(root.path, 'sympa'));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/sympa: it holds no files; folders in it are not looked into\n$/);
+  });
+
   it('needs somebody who can vouch', async () => {
     const root = makeRoot();
     const file = root.file('alice.pem', alice.certPem);
@@ -151,6 +176,33 @@ describe('cert import', () => {
     expect((await imported(root, file)).told.certificates[0]?.why).toMatch(
       /^no authority is trusted here yet/,
     );
+  });
+
+  it('says when it takes the place of one with another key, and before it does', async () => {
+    const root = await makeTeam(ca);
+    const issue = (keyFrom?: Identity) =>
+      ca.issue({ name: 'Alice', address: 'alice@example.org', key: 'p256', ...(keyFrom && { keyFrom }) });
+    const old = await issue();
+    const renewed = await issue(old);
+    const other = await issue();
+    const shaOf = ({ certDer }: Identity) => parseCertificate(certDer).sha256;
+    await root.json('cert', 'import', root.file('old.pem', old.certPem));
+    const file = root.file('renewed.pem', renewed.certPem);
+    expect((await root.run('cert', 'import', file)).stdout).not.toContain('another key');
+    const words = `in the place of ${shaOf(renewed).slice(0, 8)} of alice@example.org, which has another key`;
+    const path = root.file('other.pem', other.certPem);
+    expect((await root.run('cert', 'import', '--dry-run', path)).stdout).toContain(words);
+    const replaced = { address: 'alice@example.org', sha256: shaOf(renewed) };
+    expect(await root.json('cert', 'import', path)).toMatchObject({
+      certificates: [
+        {
+          replaces: [
+            { ...replaced, purpose: 'sign' },
+            { ...replaced, purpose: 'enc' },
+          ],
+        },
+      ],
+    });
   });
 
   it('of two for one address the newer one comes into use', async () => {
@@ -185,7 +237,9 @@ describe('cert show, export, remove', () => {
     expect(await root.run('cert', 'export', 'nobody@example.org')).toEqual({
       code: 1,
       stdout: '',
-      stderr: 'reseal: no certificate is in use for nobody@example.org\n',
+      stderr: expect.stringMatching(
+        /no certificate is in use for nobody@example\.org to encrypt to: see `reseal cert list/,
+      ),
     });
   });
 
@@ -205,6 +259,20 @@ describe('cert show, export, remove', () => {
 });
 
 describe('cert pending, approve, refuse', () => {
+  it('an import vouches for one that came by mail alone', async () => {
+    const root = await makeTeam(ca);
+    const database = await openDatabase(join(root.path, 'spool/reseal.db'));
+    const file = root.file('alice.pem', alice.certPem);
+    await root.json('cert', 'import', file);
+    await database.q.updateTable('bindings').set({ source: 'harvested' }).execute();
+    for (const outcome of ['imported', 'known']) {
+      expect(await root.json('cert', 'import', file)).toMatchObject({ certificates: [{ outcome }] });
+      const rows = await database.q.selectFrom('bindings').select(['state', 'source']).execute();
+      expect(rows).toEqual(rows.map(() => ({ state: 'in-use', source: 'imported' })));
+    }
+    await database.close();
+  });
+
   it('decides about what harvesting left to a person', async () => {
     const root = await makeTeam(ca);
     const file = root.file('alice.pem', alice.certPem);
@@ -227,7 +295,11 @@ describe('cert pending, approve, refuse', () => {
       { address: 'dave@example.org' },
     ]);
     const prefix = sha256(alice).slice(0, 10);
-    expect(await root.run('cert', 'approve', 'carol@example.org', '000000')).toMatchObject({ code: 1 });
+    const none = await root.run('cert', 'approve', 'carol@example.org', '000000');
+    expect(none).toMatchObject({ code: 1 });
+    expect(none.stderr).toMatch(
+      /certificates of carol@example\.org that wait, none that begins with 000000;/,
+    );
     expect(await root.json('cert', 'approve', 'carol@example.org', prefix)).toMatchObject({
       approved: [{ purpose: 'enc' }],
       released: 0,
@@ -236,9 +308,47 @@ describe('cert pending, approve, refuse', () => {
       refused: [{ purpose: 'enc' }],
     });
     expect(await root.json('cert', 'pending')).toEqual([]);
+    const again = await root.run('cert', 'approve', 'carol@example.org', prefix);
+    expect(again.stderr).toContain(`${prefix} does not: it is in-use; see`);
     expect(existsSync(join(root.path, 'spool/certificates/carol@example.org@enc'))).toBe(true);
     expect(await root.json('cert', 'list', '--address', 'dave@example.org')).toMatchObject([
       { state: 'refused' },
     ]);
+  });
+
+  it('what was replaced by approval does not come back with a heap, only by name', async () => {
+    const root = await makeTeam(ca);
+    const fresh = await ca.issue({ name: 'Alice', address: alice.address, key: 'p256' });
+    const file = root.file('heap/alice.pem', alice.certPem);
+    await root.json('cert', 'import', file);
+    const database = await openDatabase(join(root.path, 'spool/reseal.db'));
+    await database.write(async (tx) => {
+      const row = { address: alice.address, state: 'pending', since: Date.now(), signingTime: null } as const;
+      const certificate = certificateRow(parseCertificate(fresh.certDer), {
+        source: 'harvested',
+        at: Date.now(),
+        signingTime: null,
+      });
+      await upsertCertificate(tx, certificate);
+      for (const purpose of ['sign', 'enc'] as const)
+        await bind(tx, { ...row, purpose, sha256: sha256(fresh), source: 'harvested' });
+    });
+    await database.close();
+    const states = async () =>
+      ((await root.json('cert', 'list', '--address', alice.address)) as { sha256: string; state: string }[])
+        .map((one) => `${one.sha256 === sha256(fresh) ? 'new' : 'old'} ${one.state}`)
+        .sort();
+    await root.json('cert', 'approve', alice.address, sha256(fresh));
+    const settled = ['new in-use', 'new in-use', 'old replaced', 'old replaced'];
+    expect(await states()).toEqual(settled);
+    expect((await imported(root, join(root.path, 'heap'))).told.certificates).toMatchObject([
+      {
+        outcome: 'refused',
+        reason: 'refused-before',
+        why: expect.stringMatching(/^it was replaced for alice@/),
+      },
+    ]);
+    await imported(root, file, '--address', alice.address);
+    expect(await states()).toEqual(['new replaced', 'new replaced', 'old in-use', 'old in-use']);
   });
 });

@@ -581,7 +581,7 @@ describe('for people', () => {
     const post = fromAlice(await signed(people.alice, plain));
     const revoked = root.file('names-revoked.crl', people.ca.crl({ revoked: [people.alice] }));
     expect((await words(post, '--ca', people.ca.certPath, '--crl', revoked)).text).toMatch(
-      /but the certificate of CN=[^ ]+ was revoked/,
+      /but the certificate of CN=[^ ]+ \(issued by CN=[^()]+\) was revoked/,
     );
     const other = root.file('names-other.crl', strangerCa.crl());
     expect((await words(post, '--ca', people.ca.certPath, '--crl', other)).text).toMatch(

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseCertificate } from '../../src/pki/certificate.ts';
@@ -232,6 +232,14 @@ describe('key import of key pairs', () => {
         ca.certPath,
       ],
     ],
+    ...(['PEM', 'DER'] as const).map((form): [string, (root: Root, one: Identity) => Promise<string[]>] => [
+      `PKCS#7 in ${form}, certificate and chain, the key in a file of its own`,
+      async (root, one) => {
+        const args = ['crl2pkcs7', '-nocrl', '-certfile', one.certPath, '-certfile', ca.certPath];
+        const { stdout } = await mustRun('openssl', [...args, '-outform', form]);
+        return [root.file('k.pem', keyPem(one)), '--cert', root.file('t.p7b', stdout)];
+      },
+    ]),
     [
       'PKCS#12',
       async (root, one) => [await pkcs12(root, one), '--passphrase-file', secretFile(root, 'correct horse')],
@@ -323,6 +331,17 @@ describe('key import of key pairs', () => {
     expect(files(root)).toEqual(before);
   });
 
+  it('refuses a file of 2 GB and a device without end', async () => {
+    const root = await makeTeam(ca);
+    const path = root.file('large', '');
+    truncateSync(path, 2 ** 31);
+    for (const file of [path, '/dev/zero']) {
+      const result = await root.run('key', 'import', 'team', file);
+      expect(result).toMatchObject({ code: 1, stdout: '' });
+      expect(result.stderr).toMatch(/it has more than 4 MB/);
+    }
+  });
+
   it('takes an old pair to open old mail with', async () => {
     const root = await makeTeam(ca);
     const before = shaIn(root);
@@ -377,6 +396,24 @@ describe('key rotate', () => {
     await root.json('key', 'rotate', 'team', ...quick, '--no-announce');
     expect((await table(root)).map(([suffix]) => suffix)).toEqual(['', '.retired-DAY', '.retired-DAY-2']);
     expect(written(root)).toHaveLength(2);
+  });
+
+  it('asks before an authority’s certificate gives way to a self-signed one, and tells of a key that waits', async () => {
+    const root = await makeTeam(ca);
+    const { certPem, keyPath } = await ca.issue({ name: 'Team', address: list });
+    const file = root.file('both.pem', `${certPem}\n${readFileSync(keyPath, 'latin1')}`);
+    const taken = await root.run('key', 'import', 'team', file);
+    expect(taken.stdout).toContain('\n1 person gets a signed mail about it.\n');
+    const before = shaIn(root);
+    const stopped = await root.run('key', 'rotate', 'team', '--key', 'rsa-2048');
+    expect(stopped).toMatchObject({ code: 1, stdout: '' });
+    expect(stopped.stderr).toMatch(/would be self-signed.*--csr.*nothing was changed; give --yes/s);
+    expect(shaIn(root)).toBe(before);
+    await root.json('key', 'rotate', 'team', ...quick, '--csr');
+    const told = await root.run('key', 'list', 'team');
+    expect(told.stdout).toContain('A new key waits for its certificate: `reseal key csr team@lists.example`');
+    await root.json('key', 'rotate', 'team', ...quick, '--yes');
+    expect(shaIn(root)).not.toBe(before);
   });
 
   it('of a key in wrong hands: the new one signs', async () => {

@@ -29,6 +29,14 @@ describe('list create --csr and key import', () => {
     expect(block?.label).toBe('CERTIFICATE REQUEST');
     expect(block?.der.includes(Buffer.from(list))).toBe(true);
     expect(await root.run('list', 'show', 'team', '--cert')).toMatchObject({ code: 1, stdout: '' });
+    // Whoever follows an advice to move the key away could never use what the authority sends.
+    for (const command of [['check'], ['key', 'list', 'team']]) {
+      const told = (await root.run(...command)).stdout.replace(/\s+/g, ' ');
+      expect(told).toMatch(
+        /private_key is not used yet: it waits .*`reseal key import team@lists\.example FILE`/,
+      );
+      expect(told).not.toContain('move both away');
+    }
 
     const certificate = await issued(root);
     const file = root.file('team.pem', certificate.certPem);
@@ -173,7 +181,9 @@ describe('key generate', () => {
     writeFileSync(join(folderOf(root), 'private_key'), 'broken');
     const result = await root.run('key', 'generate', 'team');
     expect(result).toMatchObject({ code: 1, stdout: '' });
-    expect(result.stderr).toMatch(/is there already and cannot be used .*: mend it, or move it away\n$/);
+    expect(result.stderr).toMatch(
+      /is there already and cannot be used .*: mend that first; move the folder away only if its keys are lost for good\n$/,
+    );
     expect(readFileSync(join(folderOf(root), 'private_key'), 'latin1')).toBe('broken');
   });
 });

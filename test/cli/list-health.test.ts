@@ -56,10 +56,24 @@ describe('list health', () => {
     expect(code).toBe(0);
     expect(stdout).toContain('members:    2 active, 1 suspended\n');
     expect(stdout).toContain('encrypted:  1 could receive a post now, 1 could not\n');
-    expect(stdout).toContain('missing:    bob@example.org: no certificate is known for bob@example.org\n');
+    expect(stdout).toContain('missing:    bob@example.org: no certificate is known\n');
     expect(stdout).toMatch(/^key: {8}cert\.pem \(sign, encrypt, decrypt\), valid until \d{4}-/m);
     expect(stdout).toMatch(/^alice@example\.org +active +\d{4}-\d\d-\d\d +aes-256-cbc +rsa /m);
     expect(stdout.split('\n').length).toBeLessThan(24);
+  });
+
+  it('stays one screen of 24 lines and 80 columns with many members, and counts the reasons', async () => {
+    const many = await makeTeam(ca);
+    const signer = await ca.issue({ name: 'Sig', address: 'sig@example.org', usage: 'digitalSignature' });
+    await many.json('cert', 'import', many.file('sig.pem', signer.certPem));
+    const rest = Array.from({ length: 60 }, (_, n) => `somebody-with-a-long-name-${n}@example.org`);
+    await many.json('member', 'import', 'team', many.file('m.txt', ['sig@example.org', ...rest].join('\n')));
+    const { stdout } = await many.run('list', 'health', 'team');
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines).toContain('            no-certificate 60, wrong-usage 1');
+    expect(lines).toContain('missing:    and 51 more: --json names all');
+    expect(lines.length).toBeLessThanOrEqual(24);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
   });
 
   it('says that nobody can be trusted while the authorities cannot be read', async () => {

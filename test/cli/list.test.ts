@@ -72,7 +72,7 @@ describe('list create', () => {
     const refused = await root.run('list', 'create', 'b@lists.example');
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(
-      /etc\/lists\/b@lists\.example is there already and cannot be used \(.*\): mend it, or move it away/,
+      /etc\/lists\/b@lists\.example is there already and cannot be used \(.*\): mend that first/,
     );
     expect(await root.json('list', 'list')).toHaveLength(1);
   });

@@ -43,7 +43,7 @@ describe('log --follow', () => {
     };
     const output = outputTo({ json: d.json ?? true, out, err: out });
     const { filter = {}, from = null } = d;
-    const over = followLedger({ database, output }, { filter, from, signal: end.signal });
+    const over = followLedger({ database, output }, { filter, from, limit: 1000, signal: end.signal });
     await meanwhile();
     await over;
     return printed;
@@ -124,5 +124,24 @@ describe('the program', () => {
       child.kill('SIGKILL');
       await database.close();
     }
+  });
+});
+
+describe('log of what cannot be', () => {
+  it('a day that does not exist, a time to come, an address that nobody has', async () => {
+    const root = await makeTeam(await makeCa());
+    for (const since of ['2026-02-31', '2999-01-01', 'tomorrow', '-3d']) {
+      const { code, stderr } = await root.run('log', '--since', since);
+      expect([since, code]).toEqual([since, 2]);
+      expect(stderr).toContain('--since cannot be');
+    }
+    expect((await root.run('log', '--since', '2999-01-01')).stderr).toContain(
+      'a time that is over: it is 20',
+    );
+    const { code, stderr } = await root.run('log', '--member', 'typo@example.org');
+    expect(code).toBe(0);
+    expect(stderr).toContain('typo@example.org is on no list');
+    const problems = await root.run('cert', 'list', '--problems', '--address', 'typo@example.org');
+    expect(problems.stdout).toContain('No certificate is known for typo@example.org');
   });
 });

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { defaultFloor } from '../../src/pki/algorithms.ts';
+import { parseCertificate } from '../../src/pki/certificate.ts';
 import { revocationOff } from '../../src/pki/revocation.ts';
 import { openMessage } from '../../src/smime/open.ts';
 import { openDatabase } from '../../src/store/database.ts';
@@ -46,6 +47,11 @@ async function stateOf({ path }: Root): Promise<unknown> {
       'signatures',
       'ledger',
       'certificates',
+      'bindings',
+      'bindingHistory',
+      'capabilities',
+      'tokens',
+      'notices',
       'meta',
     ] as const;
     const rows = [];
@@ -82,6 +88,18 @@ describe('preview', () => {
     expect(await stateOf(root)).toEqual(before);
   });
 
+  it('names twenty members of each fate, and counts all', async () => {
+    const rest = Array.from({ length: 60 }, (_, n) => `many-${n}@example.org`);
+    await root.json('member', 'import', 'team', root.file('many.txt', rest.join('\n')));
+    const { stdout } = await root.run('preview', sealed, '--list', 'team');
+    expect(stdout).toMatch(/^63 members: 1 encrypted, 61 held, 1 /m);
+    expect(stdout).toContain('\nand 41 more: --all names all\n');
+    expect(stdout.split('\n').length).toBeLessThan(40);
+    const all = (await root.run('preview', sealed, '--list', 'team', '--all')).stdout;
+    for (const one of rest) expect(all).toContain(one);
+    await root.json('member', 'remove', 'team', ...rest);
+  });
+
   it('tells of a post in clear that it leaves in clear', async () => {
     const file = root.file('clear.eml', clear);
     expect(await root.json('preview', file, '--list', 'team')).toMatchObject({
@@ -108,6 +126,71 @@ describe('preview', () => {
   ])('tells what becomes of %s', async (name, text, args, expected) => {
     const file = root.file(`${name}.eml`, text);
     expect(await root.json('preview', file, '--list', 'team', ...args)).toMatchObject(expected);
+  });
+
+  describe('of what the post itself would bring', () => {
+    const posted = async (name: string, author: Identity): Promise<string> => {
+      const signed = await smimeSign(author, Buffer.from(`Content-Type: text/plain\r\n\r\n${secret}\r\n`));
+      const from = header.replace('alice@', `${author.address.split('@')[0]}@`);
+      return root.file(`${name}.eml`, Buffer.concat([Buffer.from(from), signed]));
+    };
+
+    it('takes a first certificate into account, and writes nothing', async () => {
+      await root.json('list', 'set', 'team', 'send.encrypt=always');
+      const bob = await ca.issue({ name: 'Bob', address: 'bob@example.org', key: 'p256' });
+      const file = await posted('first', bob);
+      const before = await stateOf(root);
+      const value = await root.json('preview', file, '--list', 'team');
+      const certificate = parseCertificate(bob.certDer);
+      const filing = { address: bob.address, action: 'use', reason: 'first' };
+      expect(value).toMatchObject({
+        harvest: {
+          none: null,
+          filings: [
+            { ...filing, purpose: 'sign', certificate: { sha256: certificate.sha256 } },
+            { ...filing, purpose: 'enc' },
+          ],
+        },
+      });
+      // His own copy is encrypted to it already.
+      const { copies } = value as { copies: { member: string }[] };
+      expect(copies.find((one) => one.member === bob.address)).toMatchObject({
+        fate: 'sealed',
+        certificate: certificate.sha256,
+      });
+      const text = (await root.run('preview', file, '--list', 'team')).stdout.replace(/\s+/g, ' ');
+      expect(text).toContain(
+        `Harvest bob@example.org: signing and encryption certificate of CN=Bob (issued by CN=Test Root, ${certificate.sha256.slice(0, 8)}) would come in use: it is the first that is known.`,
+      );
+      expect(await stateOf(root)).toEqual(before);
+    });
+
+    it('says of another key that it would wait, and encrypts to the known one', async () => {
+      const file = await posted('other', await ca.issue({ name: 'Alice', address: 'alice@example.org' }));
+      const before = await stateOf(root);
+      const value = await root.json('preview', file, '--list', 'team');
+      expect(value).toMatchObject({
+        harvest: { filings: [{ action: 'pending', reason: 'changed-key' }, { action: 'pending' }] },
+      });
+      const { copies } = value as { copies: { member: string; certificate: string }[] };
+      expect(copies[0]).toMatchObject({
+        member: alice.address,
+        certificate: parseCertificate(alice.certDer).sha256,
+      });
+      expect(await stateOf(root)).toEqual(before);
+    });
+
+    it('says why nothing would be taken', async () => {
+      await root.json('list', 'set', 'team', 'harvest=off');
+      const bob = await ca.issue({ name: 'Bob', address: 'bob@example.org', key: 'p256' });
+      const file = await posted('off', bob);
+      expect(await root.json('preview', file, '--list', 'team')).toMatchObject({
+        harvest: { filings: [{ action: 'skip', reason: 'off' }, { action: 'skip' }] },
+      });
+      await root.json('list', 'set', 'team', 'harvest=confirm-change', 'send.encrypt=as-received');
+      const unsigned = await root.run('preview', root.file('unsigned.eml', clear), '--list', 'team');
+      expect(unsigned.stdout).toContain('Nothing: no signature in it proves who wrote it.');
+    });
   });
 
   it('knows a replay, and remembers none itself', async () => {

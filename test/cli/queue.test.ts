@@ -5,7 +5,7 @@ import { type Database, openDatabase } from '../../src/store/database.ts';
 import { insertDeliveries } from '../../src/store/deliveries.ts';
 import { record } from '../../src/store/ledger.ts';
 import { findList } from '../../src/store/lists.ts';
-import { insertMessage, setMessageState } from '../../src/store/messages.ts';
+import { insertMessage, markRemoved, setMessageState } from '../../src/store/messages.ts';
 import { changesCounter } from '../../src/store/meta.ts';
 import { recordVerdict, setPostingState } from '../../src/store/postings.ts';
 import { newId, openSpool, type Spool } from '../../src/store/spool.ts';
@@ -284,12 +284,22 @@ describe('what could not be opened, and what the relay did not take', () => {
       expect((await root.run('queue', 'retry', ...args)).code).toBe(2);
   });
 
+  it('says of `retry` why there is nothing to do', async () => {
+    const { id, posting } = await holdOne();
+    expect((await root.run('retry', id)).stdout.replace(/\s+/g, ' ')).toContain(
+      `${id}: nothing of it waits for another try; \`reseal explain ${id}\` tells why`,
+    );
+    await root.json('queue', 'refuse', String(posting));
+    await arrange((database) => markRemoved(database.q, id, now));
+    expect((await root.run('retry', id)).stdout).toContain('its bytes are not kept any more (since 20');
+  });
+
   it('is opened again by `retry`, by its Message-ID too', async () => {
     const { unopened, deferred, broken } = await arrangeOpen();
     expect(await root.json('retry', `${unopened}@example.org`)).toEqual([
-      { id: unopened, messages: 1, copies: 0 },
+      { id: unopened, messages: 1, postings: 0, copies: 0, why: null },
     ]);
-    expect(await root.json('retry', broken)).toEqual([{ id: broken, messages: 1, copies: 0 }]);
+    expect(await root.json('retry', broken)).toMatchObject([{ id: broken, messages: 1, copies: 0 }]);
     expect(await root.run('retry', `<${deferred}@example.org>`)).toMatchObject({
       stdout: `${deferred}: due now: 0 messages, 1 copy\n`,
     });
@@ -332,7 +342,9 @@ describe('what could not be opened, and what the relay did not take', () => {
         expect.arrayContaining([expect.stringMatching(/dropped|cancelled/)]),
       );
     }
-    await root.json('housekeeping');
+    const kept = await root.run('housekeeping');
+    expect(kept.stdout).toMatch(/^messages whose file is not needed any more: [1-9]\d*$/m);
+    expect((await root.run('housekeeping')).stdout).toBe('Nothing was due.\n');
     expect(await arrange((_, spool) => spool.messages())).toEqual([]);
   });
 });

@@ -45,6 +45,7 @@ const layers: readonly Layer[] = [
         trusted: true,
         signingTime: t0,
         reasons: [],
+        flaws: [],
         remarks: [],
         missingIssuer: null,
       },
@@ -160,6 +161,63 @@ describe('the story of a message', () => {
       [],
     );
     await expect(`${lines.join('\n')}\n`).toMatchFileSnapshot('golden/story.txt');
+  });
+
+  it('names twenty members of each state, and counts the others', async () => {
+    const database = await openTest();
+    const { id: listId } = await listNamed(database);
+    const posting = await post(database, listId, id);
+    const until = t0 + 5 * day;
+    const verdict = {
+      decision: 'authorized',
+      rule: 'member-may-post',
+      verdict: 'signed',
+      reasons: [],
+      layers,
+    };
+    await recordVerdict(database.q, posting, {
+      state: 'distributing',
+      reason: null,
+      verdict,
+      prepared: {},
+      decidedAt: t0,
+    });
+    await database.write(async (tx) => {
+      const names = Array.from({ length: 300 }, (_, n) => `many-${n}@example.org`);
+      await insertDeliveries(
+        tx,
+        names.map((name) => copy(posting, name, { createdAt: t0, expiresAt: until })),
+      );
+      const rows = await claim(tx, { lease: 'x', now: t0, limit: 300, leaseMs: minute });
+      const held = rows.slice(0, 150);
+      const why = (member: string) => ({
+        reason: 'pending',
+        detail: `one for ${member} waits`,
+        expiresAt: until,
+      });
+      await hold(
+        tx,
+        held.map((row) => ({ id: row.id, ...why(row.member) })),
+        t0,
+      );
+      const gone = { state: 'failed', reason: '5.1.1', detail: 'no such user', reply: '550 no' } as const;
+      await finish(
+        tx,
+        rows.slice(150).map((row) => ({ id: row.id, ...gone })),
+        t0,
+      );
+    });
+    const [story] = await storiesOf(database.q, id, null);
+    if (!story) throw new Error('there is no story');
+    const text = storyLines(story, 80, 20).join('\n');
+    expect(text.split('\n').length).toBeLessThan(240);
+    expect(text).toMatch(/^ {2}300 copies: (150 failed, 150 held|150 held, 150 failed)\.$/m);
+    expect(text.replace(/\s+/g, ' ')).toContain(
+      `and 260 more: \`reseal explain ${id} --all\` names all, --member one.`,
+    );
+    expect(text).toContain('and 260 more lines about members');
+    const all = storyLines(story, 80).join('\n');
+    for (let n = 0; n < 300; n++) expect(all).toMatch(new RegExp(`^ {2}many-${n}@`, 'm'));
   });
 
   it('of one that was refused in its session says by whom and what would change it', async () => {

@@ -249,6 +249,9 @@ describe('the service address', () => {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     writeFileSync(join(folder, 'cert.pem'), identity.certPem, { mode: 0o600 });
     writeFileSync(join(folder, 'private_key'), readFileSync(identity.keyPath), { mode: 0o600 });
+    // It is read once, at the start.
+    await world.daemon.stop();
+    await world.restart();
     const asker = await world.person('asks-service');
     const entity = textEntity(`help\n-- \n${secret}\n`);
     const mail = await signedAndEncrypted(asker, { address: service, identity }, { entity });

@@ -657,6 +657,8 @@ describe('the certificate store', () => {
         preference: { kind: 'issuer-serial', issuerDer, serialDer },
       },
       inUse: { sign: null, enc: null },
+      refused: { sign: [], enc: [] },
+      replaced: { sign: new Map(), enc: new Map() },
       waiting: { sign: [], enc: [] },
       known: { sign: false, enc: false },
       anchors: { certificates: [parseCertificate(world.ca.certDer)] },

@@ -134,7 +134,7 @@ describe('copies that wait', () => {
       },
     ],
   ];
-  it.each(ways)('go out, oldest first, when a certificate comes by %s', async (way, settings, bring) => {
+  it.each(ways)('go out when a certificate comes by %s', async (way, settings, bring) => {
     const who = await world.person(`by-${way.replace(/\W/g, '')}`);
     const list = await world.list({ key: 'p256', members: [alice], bare: [who.address], settings });
     const posts = [await heldPost(list, who.address), await heldPost(list, who.address)];

@@ -6,7 +6,16 @@ import { bindingsOf } from '../../src/store/bindings.ts';
 import { cmsDecrypt } from '../kit/openssl.ts';
 import { type Identity, makeSelfSigned } from '../kit/pki.ts';
 import { cmsOf, headerOf, mailOf, textEntity } from '../kit/smime-mime.ts';
-import { openCopy, postHeaders, readCopy, secretEntity, signed, signedAndEncrypted } from './posts.ts';
+import {
+  countersigned,
+  openCopy,
+  postHeaders,
+  readCopy,
+  secretEntity,
+  signatureDer,
+  signed,
+  signedAndEncrypted,
+} from './posts.ts';
 import { type List, makeWorld, until, type World } from './world.ts';
 
 // RULES 15: a certificate with another key for a known address, with real SMTP.
@@ -104,9 +113,9 @@ describe('a member with a new key', () => {
     expect(fate).toMatchObject({ event: 'certificate-received' });
     expect(await now()).toEqual([
       'enc fresh in-use',
-      'enc old superseded',
+      'enc old replaced',
       'sign fresh in-use',
-      'sign old superseded',
+      'sign old replaced',
     ]);
     expect(readFileSync(join(world.root, 'spool/certificates', address), 'latin1')).toContain(
       fresh.certPem.trim(),
@@ -182,18 +191,29 @@ describe('somebody who got a trusted certificate for another address', () => {
   });
 });
 
-it('a signature by the old key on the same mail confirms at once', async () => {
+it('a signature by the old key that names the new certificate confirms at once; one beside it does not', async () => {
   const old = await world.person('carl');
   const fresh = await world.person('carl');
   const list = await world.list({ members: [old] });
   expect(await write(old.address, list.at('sendcert'), 'both', [fresh, old])).toMatchObject({
-    event: 'certificate-received',
+    event: 'certificate-not-taken',
+    reason: 'changed-key',
   });
+  const entity = textEntity('both\n');
+  const mail = mailOf(
+    postHeaders(old.address, list.at('sendcert')),
+    countersigned(
+      entity,
+      signatureDer(entity, { by: old, prefers: fresh }),
+      signatureDer(entity, { by: fresh }),
+    ),
+  );
+  expect(await world.post(mail, list.at('sendcert'))).toMatchObject({ event: 'certificate-received' });
   expect(await states(old.address, { old, fresh })).toEqual([
     'enc fresh in-use',
-    'enc old superseded',
+    'enc old replaced',
     'sign fresh in-use',
-    'sign old superseded',
+    'sign old replaced',
   ]);
 });
 
@@ -206,7 +226,7 @@ it('an answer to -request counts as well; where only the signing key changed, on
   await write(old.address, list.at('request'), `ok ${token}`, [sign]);
   expect(await states(old.address, { old, sign })).toEqual([
     'enc old in-use',
-    'sign old superseded',
+    'sign old replaced',
     'sign sign in-use',
   ]);
 });

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createPrivateKey } from 'node:crypto';
 import {
   appendFileSync,
@@ -6,6 +7,8 @@ import {
   mkdirSync,
   readFileSync,
   renameSync,
+  symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -44,7 +47,8 @@ function lock(list: List, secretWords: string): void {
 }
 
 describe('the key of the list cannot be used', () => {
-  const cases: [name: string, spoil: (list: List) => void, mend: (list: List) => void, words: RegExp][] = [
+  type Case = [name: string, spoil: (list: List) => void, mend: (list: List) => void, words: RegExp];
+  const cases: Case[] = [
     [
       'the passphrase is wrong',
       (list) => {
@@ -72,6 +76,26 @@ describe('the key of the list cannot be used', () => {
       (list) => renameSync(join(list.keyFolder, 'away'), join(list.keyFolder, 'private_key')),
       /private_key/,
     ],
+    ...(
+      [
+        ['it is a pipe', (path) => execFileSync('mkfifo', ['-m', '600', path]), /it is no file/],
+        ['it has 2 GB', (path) => truncateSync(path, 2 ** 31), /2147483648 octets/],
+        ['it is empty', (path) => writeFileSync(path, '', { mode: 0o600 }), /no private key in PEM/],
+        ['it is a link to nowhere', (path) => symlinkSync('gone', path), /ENOENT.*mend the link/],
+      ] satisfies [string, (path: string) => unknown, RegExp][]
+    ).map(
+      ([name, make, words]): Case => [
+        name,
+        (list) => {
+          const path = join(list.keyFolder, 'private_key');
+          renameSync(path, join(list.keyFolder, 'away'));
+          if (name.endsWith('GB')) writeFileSync(path, '', { mode: 0o600 });
+          make(path);
+        },
+        (list) => renameSync(join(list.keyFolder, 'away'), join(list.keyFolder, 'private_key')),
+        words,
+      ],
+    ),
     [
       'it is another certificate\u2019s',
       (list) => writeFileSync(join(list.keyFolder, 'private_key'), readFileSync(other.identity.keyPath)),

@@ -264,6 +264,39 @@ describe('a certificate that cannot be used counts as missing, and the notice sa
   });
 });
 
+describe('a first certificate that waits for an owner (harvest.first: owner)', () => {
+  it('is not asked for again; the member is told so in his language, and approval sends what waited', async () => {
+    const gerda = await world.person('gerda');
+    const list = await world.list({ key: 'p256', members: [alice], settings: { 'harvest.first': 'owner' } });
+    await world.join(list, gerda.address, { lang: 'de' });
+    /** The mail to the member with these words in it. */
+    const told = async (words: RegExp): Promise<string> => {
+      let found = '';
+      await until(async () => {
+        for (const { to, bytes } of world.sink.messages) {
+          if (!to.includes(gerda.address) || !bytes.includes('multipart/signed')) continue;
+          const text = (await verifyEntity(world.ca, entityOf(bytes))).toString();
+          const plain = text.replace(/=\r\n/g, '').replace(/\s+/g, ' ');
+          if (words.test(plain)) found = plain;
+        }
+        return found !== '';
+      });
+      return found;
+    };
+    await sendCertificate(list, gerda);
+    const question = await told(/mit dem ersten Zertifikat, das die Liste von Ihnen sieht/);
+    expect(question).not.toContain('nicht der, den die Liste kennt');
+    const { id } = await world.post(await signedAndEncrypted(alice, list), list.address);
+    const rows = await world.untilDeliveries(id, held);
+    expect(rows.find((row) => row.member === gerda.address)).toMatchObject({ reason: 'pending' });
+    expect(await told(/gekommen ist, wartet, bis ein Eigent/)).not.toContain('Thunderbird');
+    const sha256 = createHash('sha256').update(gerda.certDer).digest('hex');
+    const approved = await world.daemon.run(['cert', 'approve', gerda.address, sha256]);
+    expect(approved.stdout).toContain('1 waiting copy released');
+    await world.untilDeliveries(id, (all) => all.every((row) => row.state === 'delivered'));
+  });
+});
+
 describe('who leaves', () => {
   it('gets nothing that was held for him', async () => {
     const frank = await world.person('frank');

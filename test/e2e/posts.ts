@@ -1,5 +1,7 @@
 import { signDetached } from '../../src/cms/sign.ts';
+import { bytesOf, readBer } from '../../src/pki/ber.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
+import { derContext, derSequence, derSetOf } from '../../src/pki/der.ts';
 import {
   cmsDecrypt,
   cmsEncrypt,
@@ -58,22 +60,49 @@ export async function signed(author: Identity, entity: Buffer, o: SignOptions = 
   return o.opaque ? cmsEntity(der, 'signed-data') : signedEntity(entity, der);
 }
 
-/** Signed by our own engine at another time, or with other capabilities than openssl's. */
-export function signedBy(
-  author: Identity,
+export interface Signing {
+  readonly by: Identity;
+  readonly at?: number;
+  readonly capabilities?: Buffer;
+  /** What his SMIMEEncryptionKeyPreference names. */
+  readonly prefers?: Identity;
+}
+
+/** A detached signature by our own engine, with what he says of himself. */
+export function signatureDer(
   entity: Buffer,
-  o: { at?: number; capabilities?: Buffer } = {},
+  { by, at = Date.now(), capabilities, prefers }: Signing,
 ): Buffer {
-  const { at = Date.now(), capabilities } = o;
-  const certificate = parseCertificate(author.certDer);
-  const der = signDetached(entity, {
-    key: author.key,
-    certificate,
+  return signDetached(entity, {
+    key: by.key,
+    certificate: parseCertificate(by.certDer),
     chain: [],
     at,
     ...(capabilities ? { capabilities } : {}),
+    ...(prefers ? { encryption: parseCertificate(prefers.certDer) } : {}),
   });
-  return signedEntity(entity, der);
+}
+
+/** Somebody adds his signature to a mail that another one signed: both are right, over the same octets. */
+export function countersigned(entity: Buffer, theirs: Buffer, mine: Buffer): Buffer {
+  const partsOf = (der: Buffer) => readBer(der).children[1]?.children[0]?.children ?? [];
+  const [version, digests, content] = partsOf(mine).map(bytesOf);
+  const sets = (index: number) =>
+    [theirs, mine].flatMap((der) => partsOf(der)[index]?.children.map(bytesOf) ?? []);
+  const data = derSequence(
+    version ?? Buffer.alloc(0),
+    digests ?? Buffer.alloc(0),
+    content ?? Buffer.alloc(0),
+    derContext(0, ...sets(3)),
+    derSetOf(...sets(4)),
+  );
+  const oid = readBer(theirs).children[0];
+  return signedEntity(entity, derSequence(oid ? bytesOf(oid) : Buffer.alloc(0), derContext(0, data)));
+}
+
+/** Signed by our own engine at another time, or with other capabilities than openssl's. */
+export function signedBy(author: Identity, entity: Buffer, o: Omit<Signing, 'by'> = {}): Buffer {
+  return signedEntity(entity, signatureDer(entity, { by: author, ...o }));
 }
 
 /** The entity encrypted to the list (or lists). */

@@ -62,7 +62,11 @@ describe('a post whose signer was revoked', () => {
     const list = await world.list({ members: [alice, mallory], settings });
     const fate = await postFrom(mallory, list);
     expect(fate.event).toBe(event);
-    expect(await explain(fate.id)).toContain('It counts as untrusted: a certificate was revoked');
+    const told = await explain(fate.id);
+    expect(told).toContain(
+      'It counts as untrusted: the certificate of CN=mallory (issued by CN=Test Root) was revoked',
+    );
+    expect(told).toContain('the author gets a new certificate and sends it again');
     expect((await postFrom(alice, list)).event).toBe('authorized');
   });
 
@@ -94,7 +98,7 @@ describe('nothing current is known of the signer', () => {
     const fate = await postFrom(alice, list);
     expect(fate.event).toBe('held');
     expect(await explain(fate.id)).toContain(
-      'It counts as untrusted: no current revocation list was found for a certificate',
+      'It counts as untrusted: no current revocation list was found for the certificate of CN=alice (issued by CN=Test Root)',
     );
   });
 
@@ -181,6 +185,28 @@ describe('a member whose certificate was revoked', () => {
     );
     await world.post(mail, list.at('sendcert'));
     expect(await readCopy(world.ca, renewed, (await world.copyFor(bob, second)).bytes)).toEqual(entity);
+  });
+
+  it('though it is pinned: a pin stands in for the authority, not against its word', async () => {
+    const paula = await world.person('paula');
+    const path = crlFile({ number: 20 });
+    const settings = { 'trust.crlfile': path, 'accept.signature': 'required' };
+    const list = await world.list({ members: [alice, paula], settings });
+    const done = await world.daemon.run(['cert', 'import', paula.certPath, '--pin', paula.address]);
+    expect(done.code, done.stderr).toBe(0);
+    const before = await signedAndEncrypted(paula, list);
+    expect(await world.post(before, list.address)).toMatchObject({ event: 'authorized' });
+    await readCopy(world.ca, paula, (await world.copyFor(paula, before)).bytes);
+
+    writeFileSync(path, world.ca.crl({ revoked: [paula], number: 21 }));
+    await world.daemon.stop();
+    await world.restart();
+    const fate = await postFrom(paula, list);
+    expect(fate).toMatchObject({ event: 'refused' });
+    expect(await explain(fate.id)).toMatch(/the certificate of CN=\S* .*was revoked/);
+    const { id } = await postFrom(alice, list);
+    const rows = await world.untilDeliveries(id, (all) => all.some((row) => row.state === 'held'));
+    expect(rows.find((row) => row.member === paula.address)).toMatchObject({ reason: 'revoked' });
   });
 
   it('of whom nothing is known waits under hard, and is told that it is not his to mend', async () => {

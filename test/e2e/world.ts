@@ -74,7 +74,10 @@ export interface World {
   deliveries(id: string): Promise<DeliveryRow[]>;
   /** Waits until there are deliveries of a message and they are as `condition` says, and gives them. */
   untilDeliveries(id: string, condition: (rows: readonly DeliveryRow[]) => boolean): Promise<DeliveryRow[]>;
-  /** Events and reasons of the ledger about a message: `authorized`, `delivered alice@example.org`. */
+  /**
+   * Events and reasons of the ledger about a message: `authorized`, `delivered alice@example.org`. Without the lines
+   * about single signatures and layers.
+   */
   ledger(id: string): Promise<string[]>;
   /** Files and log lines that hold `secret`. */
   leaks(): string[];
@@ -234,6 +237,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
           .selectFrom('ledger')
           .selectAll()
           .where('messageId', '=', id)
+          .where('event', 'not in', ['decryption', 'verification', 'signature', 'encryption'])
           .orderBy('id')
           .execute();
         return rows.map((row) => [row.event, row.reason, row.member].filter(Boolean).join(' '));

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { tellAuthor, tellAuthors } from '../../src/flow/author-summary.ts';
-import { endPosting } from '../../src/flow/failure-report.ts';
+import { endPosting, endPostings } from '../../src/flow/failure-report.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
-import { addRole } from '../../src/store/lists.ts';
+import { addRole, removeRole } from '../../src/store/lists.ts';
 import type { NewMessage } from '../../src/store/messages.ts';
 import { finish } from '../../src/store/outcomes.ts';
-import { recordVerdict } from '../../src/store/postings.ts';
+import { findPosting, recordVerdict } from '../../src/store/postings.ts';
 import type { FinalDeliveryState, PostingState } from '../../src/store/schema.ts';
 import { copy, envelope, memberName, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
@@ -132,5 +132,69 @@ describe('report.failures', () => {
     await addRole(site.database.q, { listId: list.id, address: 'ada@example.org', role: 'owner', name: '' });
     await endPosting(site, await posting(site, list.id, states));
     expect(site.notices.map((notice) => notice.to)).toEqual(told ? ['ada@example.org'] : []);
+  });
+
+  async function failedPost(owner = 'ada@example.org') {
+    const site = await makeSite();
+    const settings = { 'report.failures': 'at-once', 'report.author': 'yes' };
+    const list = await makeList(site, settings);
+    await addRole(site.database.q, { listId: list.id, address: owner, role: 'owner', name: '' });
+    const id = await posting(site, list.id, ['failed', 'delivered']);
+    const state = async () => (await findPosting(site.database.q, id))?.state;
+    const toOwners = async () =>
+      (await site.database.q.selectFrom('deliveries').select('member').execute()).filter(
+        (row) => row.member === owner,
+      ).length;
+    return { site, list, id, state, toOwners };
+  }
+
+  it('a crash before the report is durable loses neither it nor the author\u2019s, and tells nobody twice', async () => {
+    const { site, id, state, toOwners } = await failedPost();
+    const { database } = site;
+    // The author's transaction is the first, the report's the second: the power goes in each.
+    for (const good of [0, 1]) {
+      let writes = 0;
+      const write: typeof database.write = async (work) => {
+        if (writes++ === good) throw new Error('the power is gone');
+        return database.write(work);
+      };
+      await expect(endPosting({ ...site, database: { ...database, write } }, id)).rejects.toThrow('power');
+      expect([await state(), await toOwners()]).toEqual(['distributing', 0]);
+    }
+    expect([await endPostings(site), await endPostings(site)]).toEqual([1, 0]);
+    expect([await state(), await toOwners()]).toEqual(['done', 1]);
+    const rows = await site.database.q.selectFrom('deliveries').select('member').execute();
+    expect(rows.filter((row) => row.member === alice)).toHaveLength(1);
+  });
+
+  it('of two who end a posting at once, one reports', async () => {
+    const { site, id, toOwners } = await failedPost();
+    expect((await Promise.all([endPosting(site, id), endPosting(site, id)])).sort()).toEqual([false, true]);
+    expect(await toOwners()).toBe(1);
+    expect(await site.spool.messages()).toHaveLength(2);
+  });
+
+  it('one that cannot be written is tried again by housekeeping', async () => {
+    const { site, list, id, state, toOwners } = await failedPost('unwritable@example.org');
+    expect([await endPosting(site, id), await endPostings(site), await state()]).toEqual([
+      false,
+      0,
+      'distributing',
+    ]);
+    const owner = { listId: list.id, role: 'owner' } as const;
+    await removeRole(site.database.q, { ...owner, address: 'unwritable@example.org' });
+    await addRole(site.database.q, { ...owner, address: 'ada@example.org', name: '' });
+    expect([await endPostings(site), await state(), await toOwners()]).toEqual([1, 'done', 0]);
+    expect(site.notices.filter((notice) => notice.to === 'ada@example.org')).toHaveLength(1);
+  });
+
+  it('what waited in vain for a certificate is for the weekly report', async () => {
+    const { site, id, state, toOwners } = await failedPost();
+    await site.database.q
+      .updateTable('deliveries')
+      .set({ state: 'expired', reason: 'no-certificate' })
+      .where('state', '=', 'failed')
+      .execute();
+    expect([await endPosting(site, id), await state(), await toOwners()]).toEqual([true, 'done', 0]);
   });
 });

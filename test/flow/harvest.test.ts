@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  type Filing,
   fileCertificates,
   type HarvestFacts,
   type InUse,
@@ -52,7 +53,7 @@ beforeAll(async () => {
 const certificate = (name: keyof Names): Certificate => parseCertificate(alice[name].certDer);
 const used = (name: keyof Names, signingTime = now - hour): InUse => {
   const { sha256, spkiSha256, notAfter } = certificate(name);
-  return { sha256, spkiSha256, notAfter, signingTime };
+  return { sha256, spkiSha256, notAfter, signingTime, source: 'harvested' };
 };
 
 interface Case {
@@ -64,18 +65,26 @@ interface Case {
   /** Known before, whether in use or not. */
   readonly known?: boolean;
   readonly waiting?: readonly string[];
+  /** Replaced by one with another key half an hour ago. */
+  readonly replaced?: keyof Names;
+  /** Refused or removed by an owner. */
+  readonly refused?: keyof Names;
   readonly others?: readonly (keyof Names)[];
+  /** What the preference of each of them names. */
+  readonly othersPrefer?: keyof Names;
   readonly policy?: Partial<ListPolicy>;
 }
 
 /** `sign both use first, enc both use first` */
-function file(c: Case): string {
+const fated = ({ action, reason }: Filing): string => `${action} ${reason}`;
+
+function file(c: Case, say = fated): string {
   const { signer = 'both', bag = [], at = now } = c;
-  const preference = (): AuthorSignature['preference'] => {
-    if (c.preference === undefined) return null;
-    if (c.preference === 'key-id of enc')
+  const preference = (name: Case['preference']): AuthorSignature['preference'] => {
+    if (name === undefined) return null;
+    if (name === 'key-id of enc')
       return { kind: 'key-id', keyId: certificate('enc').subjectKeyId ?? Buffer.alloc(0) };
-    const { issuerDer, serialDer } = certificate(c.preference);
+    const { issuerDer, serialDer } = certificate(name);
     return { kind: 'issuer-serial', issuerDer, serialDer };
   };
   const signature: AuthorSignature = {
@@ -87,19 +96,23 @@ function file(c: Case): string {
       certificate: alice[name].certDer,
       signingTime: at,
       capabilities: null,
-      preference: null,
+      preference: preference(c.othersPrefer),
       trusted: true,
     })),
     signingTime: at,
     capabilities: null,
-    preference: preference(),
+    preference: preference(c.preference),
   };
   const { sign = null, enc = null } = c.inUse ?? {};
+  const replaced = new Map(c.replaced ? [[certificate(c.replaced).sha256, now - hour / 2]] : []);
+  const refused = c.refused ? [certificate(c.refused).sha256] : [];
   const facts: HarvestFacts = {
     address,
     signature,
     inUse: { sign, enc },
     waiting: { sign: c.waiting ?? [], enc: c.waiting ?? [] },
+    replaced: { sign: replaced, enc: replaced },
+    refused: { sign: refused, enc: refused },
     known: { sign: c.known ?? sign !== null, enc: c.known ?? enc !== null },
     anchors: { certificates: [parseCertificate(ca.certDer)] },
     intermediates: [],
@@ -110,11 +123,12 @@ function file(c: Case): string {
     (Object.keys(alice) as (keyof Names)[]).find((name) => certificate(name).sha256 === one.sha256);
   const spoken = { ...facts, signature: signatureWithNews(signature, facts.inUse) };
   return fileCertificates(listWith(c.policy), spoken)
-    .map((filing) => `${filing.purpose} ${nameOf(filing.certificate)} ${filing.action} ${filing.reason}`)
+    .map((filing) => `${filing.purpose} ${nameOf(filing.certificate)} ${say(filing)}`)
     .join(', ');
 }
 
 const bothUsed = () => ({ sign: used('both'), enc: used('both') });
+const otherUsed = () => ({ sign: used('sign'), enc: used('encNamesake') });
 const splitUsed = () => ({ sign: used('sign'), enc: used('enc') });
 
 describe('fileCertificates', () => {
@@ -183,14 +197,29 @@ describe('fileCertificates', () => {
     ['from the future', () => ({ at: now + hour + 1 }), 'sign both skip future, enc both skip future'],
 
     [
-      'another key, and a signature by the old one beside it',
-      () => ({ signer: 'changed', others: ['both'], inUse: bothUsed() }),
+      'another key, and a signature by the old one beside it that names it',
+      () => ({ signer: 'changed', others: ['both'], othersPrefer: 'changed', inUse: bothUsed() }),
       'sign changed use signed-by-old, enc changed use signed-by-old',
     ],
     [
-      'the old key first, a new one beside it',
-      () => ({ signer: 'both', others: ['changed'], inUse: bothUsed() }),
+      'the old key, which names it, first, and a new one beside it',
+      () => ({ signer: 'both', preference: 'changed', others: ['changed'], inUse: bothUsed() }),
       'sign changed use signed-by-old, enc changed use signed-by-old',
+    ],
+    [
+      'another key, and a signature by the old one beside it that says nothing of it',
+      () => ({ signer: 'changed', others: ['both'], inUse: bothUsed() }),
+      'sign changed pending changed-key, enc changed pending changed-key',
+    ],
+    [
+      'the old key, which names its own, first, and a new one beside it',
+      () => ({ signer: 'both', preference: 'both', others: ['changed'], inUse: bothUsed() }),
+      'sign changed pending changed-key, enc changed pending changed-key',
+    ],
+    [
+      'a first signing key where another one is known for encryption',
+      () => ({ signer: 'sign', inUse: { enc: used('enc') } }),
+      'sign sign pending changed-key',
     ],
     [
       "another key, and somebody else's signature beside it",
@@ -215,6 +244,59 @@ describe('fileCertificates', () => {
         waiting: ['1', '2', '3', '4', certificate('changed').sha256],
       }),
       'sign changed pending changed-key, enc changed pending changed-key',
+    ],
+
+    // A key that was replaced, after a person's word or a proof.
+    ...(['confirm-change', 'verified'] as const).flatMap((harvest) =>
+      [now - hour / 2, null].map((at): [string, () => Case, string] => [
+        `the replaced key in an old mail (${at === null ? 'undated' : 'dated'}), ${harvest}`,
+        () => ({
+          signer: 'both',
+          replaced: 'both',
+          at,
+          inUse: { sign: used('changed', 0), enc: used('changed', 0) },
+          policy: { harvest },
+        }),
+        'sign both skip older, enc both skip older',
+      ]),
+    ),
+    [
+      'the replaced key in a new mail',
+      () => ({ signer: 'both', replaced: 'both', inUse: { sign: used('changed'), enc: used('changed') } }),
+      'sign both pending changed-key, enc both pending changed-key',
+    ],
+    [
+      'a replaced encryption key that an old mail of the same signing key names',
+      () => ({
+        signer: 'sign',
+        bag: ['enc'],
+        preference: 'enc',
+        replaced: 'enc',
+        at: now - hour / 2 - 1,
+        inUse: { sign: used('sign'), enc: used('encNamesake', 0) },
+      }),
+      'sign sign skip already-known, enc enc skip older',
+    ],
+    [
+      'a replaced encryption key that the signing key names anew',
+      () => ({
+        signer: 'sign',
+        bag: ['enc'],
+        preference: 'enc',
+        replaced: 'enc',
+        inUse: { sign: used('sign'), enc: used('encNamesake') },
+      }),
+      'sign sign skip already-known, enc enc use signed-by-old',
+    ],
+    [
+      'one that an owner refused or removed, though the signing key names it',
+      () => ({ signer: 'sign', bag: ['enc'], preference: 'enc', refused: 'enc', inUse: otherUsed() }),
+      'sign sign skip already-known, enc enc pending refused-before',
+    ],
+    [
+      'one that an owner refused or removed, of the key in use',
+      () => ({ signer: 'renewed', refused: 'renewed', inUse: bothUsed() }),
+      'sign renewed pending refused-before, enc renewed pending refused-before',
     ],
 
     // Keys apart.
@@ -300,4 +382,50 @@ describe('fileCertificates', () => {
       'sign both use first, enc both use first',
     ],
   ])('%s', (_, facts, expected) => expect(file(facts())).toBe(expected));
+});
+
+describe('who vouches for what is taken', () => {
+  const by = (source: InUse['source'], name: keyof Names): InUse => ({ ...used(name), source });
+  const voucher = (c: Case): string => file(c, ({ reason, source }) => `${reason} ${source}`);
+  it.each<[string, () => Case, string]>([
+    ['nobody, of a first one', () => ({}), 'sign both first harvested, enc both first harvested'],
+    [
+      'whoever vouched for its key',
+      () => ({ signer: 'renewed', inUse: { sign: by('harvested', 'both'), enc: by('imported', 'both') } }),
+      'sign renewed same-key harvested, enc renewed same-key approved',
+    ],
+    [
+      'not a pin: the authority is asked of a renewed one',
+      () => ({ signer: 'renewed', inUse: { sign: by('pinned', 'both'), enc: by('pinned', 'both') } }),
+      'sign renewed same-key approved, enc renewed same-key approved',
+    ],
+    [
+      'whoever vouched for all that names it',
+      () => ({
+        signer: 'both',
+        bag: ['enc'],
+        preference: 'enc',
+        inUse: { sign: by('approved', 'both'), enc: by('by hand', 'both') },
+      }),
+      'sign both already-known harvested, enc enc signed-by-old approved',
+    ],
+    [
+      'nobody, where one of them came by mail alone',
+      () => ({
+        signer: 'both',
+        bag: ['enc'],
+        preference: 'enc',
+        inUse: { sign: by('harvested', 'both'), enc: by('approved', 'both') },
+      }),
+      'sign both already-known harvested, enc enc signed-by-old harvested',
+    ],
+    [
+      'nobody, of a newer one with another key',
+      () => ({
+        policy: { harvest: 'verified' },
+        inUse: { sign: by('approved', 'sign'), enc: by('approved', 'enc') },
+      }),
+      'sign both newer harvested, enc both newer harvested',
+    ],
+  ])('%s', (_, facts, expected) => expect(voucher(facts())).toBe(expected));
 });

@@ -5,7 +5,7 @@ import type { ListContext } from '../../src/flow/list-context.ts';
 import type { Notice } from '../../src/flow/notify.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import type { KeyPair } from '../../src/pki/keys.ts';
-import { addRole } from '../../src/store/lists.ts';
+import { addRole, ensureService } from '../../src/store/lists.ts';
 import { addMembers, setMember } from '../../src/store/members.ts';
 import { makeCa, makeSelfSigned, type TestCa } from '../kit/pki.ts';
 import { day, t0 } from './parts.ts';
@@ -45,6 +45,13 @@ async function withOwner(
   return list;
 }
 
+const service = 'reseal@lists.example';
+const siteOf = (site: TestSite) => ({
+  ...site,
+  serviceAddress: service,
+  postmaster: 'postmaster@lists.example',
+});
+
 const told = ({ notices }: TestSite) =>
   notices.splice(0).map((one: Notice) => `${one.to} ${one.variables.event}`);
 
@@ -52,7 +59,7 @@ describe('warnings before the certificate of a list ends', () => {
   it('go to the owner 30, 7 and 1 days before and when it is over, once each', async () => {
     const site = await makeSite();
     const list = await withOwner(site);
-    const parts = { ...site, keyring: keyringOf([await pair(31)]) };
+    const parts = { ...siteOf(site), keyring: keyringOf([await pair(31)]) };
     const until = '2026-02-05';
     for (const [pass, expected] of [
       [0, []],
@@ -77,7 +84,9 @@ describe('warnings before the certificate of a list ends', () => {
     ] as const) {
       const site = await makeSite();
       const list = await withOwner(site);
-      await careForListKeys({ ...site, keyring: keyringOf([await pair(5, '', { selfSigned })]) }, [list]);
+      await careForListKeys({ ...siteOf(site), keyring: keyringOf([await pair(5, '', { selfSigned })]) }, [
+        list,
+      ]);
       expect(site.notices.map((one) => String(one.variables.details))).toEqual([
         expect.stringMatching(remedy),
       ]);
@@ -93,12 +102,36 @@ describe('warnings before the certificate of a list ends', () => {
       await pair(4, '.old'),
     ];
     await careForListKeys(
-      { ...site, keyring: keyringOf([signing, encryption, retired], signing, encryption) },
+      { ...siteOf(site), keyring: keyringOf([signing, encryption, retired], signing, encryption) },
       [list],
     );
     expect(told(site)).toHaveLength(2);
-    await careForListKeys({ ...site, keyring: keyringOf([]) }, [list]);
+    await careForListKeys({ ...siteOf(site), keyring: keyringOf([]) }, [list]);
     expect(told(site)).toEqual([]);
+  });
+
+  it('of the service address go to the postmaster, who has no list', async () => {
+    const site = await makeSite();
+    await ensureService(site.database.q, { address: service, createdAt: t0 });
+    const parts = { ...siteOf(site), keyring: keyringOf([await pair(30)]) };
+    for (const days of [0, 22, 1, 6, 1, 5]) {
+      site.clock.pass(days * day);
+      for (let time = 0; time < 2; time++) await careForListKeys(parts, []);
+    }
+    const until = '2026-02-04';
+    const ends = `postmaster@lists.example the service address's certificate ends on ${until}`;
+    const ended = `postmaster@lists.example the service address's certificate ended on ${until}`;
+    expect(site.notices.map(({ variables }) => variables.postmaster)).toEqual([true, true, true, true]);
+    expect(String(site.notices[0]?.variables.details)).toContain(`reseal key csr ${service}`);
+    expect(told(site)).toEqual([ends, ends, ends, ended]);
+  });
+
+  it('of two who warn at once come once, and leave one file', async () => {
+    const site = await makeSite();
+    const list = await withOwner(site);
+    const parts = { ...siteOf(site), keyring: keyringOf([await pair(5)]) };
+    await Promise.all([careForListKeys(parts, [list]), careForListKeys(parts, [list])]);
+    expect(await site.spool.messages()).toHaveLength(1);
   });
 
   it('of one list do not fail because of another', async () => {
@@ -111,7 +144,7 @@ describe('warnings before the certificate of a list ends', () => {
       address: 'unwritable@example.org',
     });
     const list = await withOwner(site);
-    await careForListKeys({ ...site, keyring: keyringOf([await pair(5)]) }, [broken, list]);
+    await careForListKeys({ ...siteOf(site), keyring: keyringOf([await pair(5)]) }, [broken, list]);
     expect(told(site)).toHaveLength(1);
     expect(site.log.events()).toContain('notice-failed');
   });
@@ -136,7 +169,7 @@ describe('the announcement of a new key', () => {
         signedBy: d.believed === false ? null : old.certificate.sha256,
       }),
     );
-    return { site, list, fresh, old, parts: { ...site, keyring: keyringOf([fresh, old], fresh) } };
+    return { site, list, fresh, old, parts: { ...siteOf(site), keyring: keyringOf([fresh, old], fresh) } };
   }
 
   it('goes to the owner and to members who get mail, once, signed by the key that they know', async () => {

@@ -49,16 +49,24 @@ async function setUp(settings: Partial<ListPolicy> = {}, revocation: RevocationP
         { address: who.address, purpose: 'enc', sha256: parseCertificate(who.certDer).sha256 },
         state,
       ),
-    give: async (who: Identity, d: { source?: CertificateSource; capabilities?: Buffer } = {}) => {
+    give: async (
+      who: Identity,
+      d: {
+        source?: CertificateSource;
+        capabilities?: Buffer;
+        purpose?: 'sign';
+        state?: 'pending';
+      } = {},
+    ) => {
       const certificate = parseCertificate(who.certDer);
       const { source = 'harvested', capabilities } = d;
       await database.write(async (tx) => {
         await upsertCertificate(tx, certificateRow(certificate, { source, at: now, signingTime: now }));
         await bind(tx, {
           address: who.address,
-          purpose: 'enc',
+          purpose: d.purpose ?? 'enc',
           sha256: certificate.sha256,
-          state: 'in-use',
+          state: d.state ?? 'in-use',
           since: now,
           source,
           signingTime: now,
@@ -97,6 +105,21 @@ describe('a member has', () => {
     expect(await ask('rubbish@example.org')).toBe('no-certificate: the file is rubbish');
   });
 
+  it('one that can only sign, or one that waits for approval: that is said, not that none is known', async () => {
+    const { give, ask } = await setUp();
+    const dave = { name: 'Dave', address: 'dave@example.org', usage: 'digitalSignature' } as const;
+    await give(await ca.issue(dave), { purpose: 'sign' });
+    expect(await ask('dave@example.org')).toBe(
+      'wrong-usage: the certificate of CN=Dave may only sign, and none to encrypt to is known for dave@example.org',
+    );
+    await give(await ca.issue({ name: 'Erin', address: 'erin@example.org' }), { state: 'pending' });
+    expect(await ask('erin@example.org')).toBe(
+      'pending: a certificate for erin@example.org waits for approval',
+    );
+    await give(await ca.issue({ name: 'Fay', address: 'fay@example.org' }), { purpose: 'sign' });
+    expect(await ask('fay@example.org')).toMatch(/^no-certificate/);
+  });
+
   it.each<[string, Partial<CertificateOptions>, string]>([
     ['RSA', {}, 'aes-256-cbc rsa'],
     ['P-256', { key: 'p256' }, 'aes-256-cbc ecdh'],
@@ -118,15 +141,43 @@ describe('a member has', () => {
     const { give, ask, instead, setState } = await setUp();
     const bob = { name: 'Bob', address: 'bob@example.org' };
     const good = await ca.issue({ ...bob, key: 'p256' });
-    await give(await ca.issue({ ...bob, notBefore: new Date(now - 9 * day), notAfter: new Date(now - day) }));
+    const ended = (days: number) =>
+      ca.issue({
+        ...bob,
+        keyFrom: good,
+        notBefore: new Date(now - days * day),
+        notAfter: new Date(now - day),
+      });
+    await give(await ended(9));
     await give(good);
-    await give(await ca.issue({ ...bob, notBefore: new Date(now - 5 * day), notAfter: new Date(now - day) }));
+    await give(await ended(5));
     expect(await ask('bob@example.org')).toBe('aes-256-cbc ecdh');
     expect(instead).toEqual([
-      `CN=Bob: the certificate of CN=Bob had expired (${new Date(now - day).toISOString().slice(0, 10)})`,
+      `CN=Bob: the certificate of CN=Bob (issued by CN=Test Root) had expired (${new Date(now - day).toISOString().slice(0, 10)})`,
     ]);
     await setState(good, 'removed');
     expect(await ask('bob@example.org')).toMatch(/^expired/);
+  });
+
+  it('one that was replaced by one with another key: it is not used again, whatever becomes of that', async () => {
+    const { give, ask, instead } = await setUp();
+    const bob = { name: 'Bob', address: 'bob@example.org' };
+    await give(await ca.issue({ ...bob, key: 'p256' }));
+    await give(await ca.issue({ ...bob, notBefore: new Date(now - 5 * day), notAfter: new Date(now - day) }));
+    expect(await ask('bob@example.org')).toMatch(/^expired/);
+    expect(instead).toEqual([]);
+  });
+
+  it('another of the same key as one that is revoked: the key is lost under both', async () => {
+    const bob = { name: 'Bob', address: 'bob@example.org' };
+    const before = await ca.issue(bob);
+    const gone = await ca.issue({ ...bob, keyFrom: before });
+    const evidence = { crls: [derOf(ca.crl({ revoked: [gone] }))], ocsp: [] };
+    const { give, ask, instead } = await setUp({}, { mode: 'soft', evidence });
+    await give(before);
+    await give(gone);
+    expect(await ask('bob@example.org')).toMatch(/^revoked/);
+    expect(instead).toEqual([]);
   });
 
   it('one that is pinned for somebody else: that says nothing for him', async () => {
@@ -150,16 +201,46 @@ describe('a member has', () => {
     }
   });
 
+  it.each<[ListPolicy['harvest.first'], CertificateSource, boolean]>([
+    ['verified', 'harvested', true],
+    ['owner', 'harvested', false],
+    ['off', 'harvested', false],
+    ['owner', 'approved', true],
+    ['owner', 'imported', true],
+    ['owner', 'by hand', true],
+    ['owner', 'pinned', true],
+    ['off', 'imported', true],
+  ])('harvest.first is %s, and it is %s: it is used: %s', async (first, source, isUsed) => {
+    const { give, ask, instead } = await setUp({ 'harvest.first': first });
+    // One that it replaced is not brought back: other lists use the new one.
+    const bob = await ca.issue({ name: 'Bob', address: 'bob@example.org' });
+    await give(await ca.issue({ name: 'Bob', address: 'bob@example.org', keyFrom: bob }), {
+      source: 'imported',
+    });
+    await give(bob, { source });
+    expect(await ask('bob@example.org')).toBe(
+      isUsed
+        ? 'aes-256-cbc rsa'
+        : 'pending: the certificate of CN=Bob came by mail alone, and waits until an owner approves it (harvest.first)',
+    );
+    expect(instead).toEqual([]);
+  });
+
   it.each<[string, RevocationPolicy['mode'], CertificateSource, string]>([
-    ['revoked', 'soft', 'harvested', 'revoked: the certificate of CN=Bob was revoked'],
-    ['revoked', 'soft', 'pinned', 'revoked: the certificate of CN=Bob was revoked'],
-    ['revoked', 'hard', 'pinned', 'revoked: the certificate of CN=Bob was revoked'],
+    [
+      'revoked',
+      'soft',
+      'harvested',
+      'revoked: the certificate of CN=Bob (issued by CN=Test Root) was revoked',
+    ],
+    ['revoked', 'soft', 'pinned', 'revoked: the certificate of CN=Bob (issued by CN=Test Root) was revoked'],
+    ['revoked', 'hard', 'pinned', 'revoked: the certificate of CN=Bob (issued by CN=Test Root) was revoked'],
     ['unknown', 'soft', 'harvested', 'aes-256-cbc rsa'],
     [
       'unknown',
       'hard',
       'harvested',
-      'not-checked: no current revocation list was found for the certificate of CN=Bob',
+      'not-checked: no current revocation list was found for the certificate of CN=Bob (issued by CN=Test Root)',
     ],
     ['unknown', 'hard', 'pinned', 'aes-256-cbc rsa'],
   ])('one that is %s, where revocation is %s, %s', async (status, mode, source, expected) => {

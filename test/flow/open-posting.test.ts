@@ -132,6 +132,8 @@ describe('a signer', () => {
       signature,
       inUse: { sign: null, enc: null },
       waiting: { sign: [], enc: [] },
+      refused: { sign: [], enc: [] },
+      replaced: { sign: new Map(), enc: new Map() },
       known: { sign: false, enc: false },
       anchors: authorities.anchors,
       intermediates: await intermediates(parseCertificate(who.certDer)),

@@ -39,8 +39,10 @@ function outgoing(sign: Prepared['sign'], d: { locked?: boolean; during?: () => 
     return Buffer.from(`signed(${Buffer.from(bytes).toString()})`);
   };
   const certificate = { sha256: 's', der: Buffer.from('c') };
+  const lines: unknown[] = [];
   const parts = {
     cache,
+    database: { write: async (work: unknown) => void lines.push(work) },
     clock,
     keyring: {
       signingPair: async () => {
@@ -61,7 +63,7 @@ function outgoing(sign: Prepared['sign'], d: { locked?: boolean; during?: () => 
     spooled: { bytes: brandReceived(message) } as SpooledMessage,
     prepared: { ...prepared, sign },
   });
-  return { made, cache, asked, clock, text: async () => (await made.toSeal()).expose().toString() };
+  return { made, cache, asked, lines, clock, text: async () => (await made.toSeal()).expose().toString() };
 }
 
 describe('what the copies carry', () => {
@@ -74,9 +76,11 @@ describe('what the copies carry', () => {
   });
 
   it('signed around: once, and not again while the cache has it', async () => {
-    const { text, asked } = outgoing('around');
+    const { text, asked, lines } = outgoing('around');
     expect(await text()).toBe(`signed(${entity})`);
     expect(await text()).toBe(`signed(${entity})`);
+    // One line in the ledger for one signature, however many copies.
+    expect(lines).toHaveLength(1);
     expect(asked).toEqual([{ boundary: '=_list_spool', at: t0 }]);
   });
 

@@ -50,7 +50,8 @@ export async function makeSite(): Promise<TestSite> {
         envelopeFrom: `${list.name}-bounces@${list.domain}`,
         subject: notice.template,
         messageId: `<${notices.length}@${list.domain}>`,
-        signed: false,
+        signedWith: null,
+        sealedFor: null,
       };
     },
     node: 'node-a',

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const project = fileURLToPath(new URL('../../', import.meta.url));
 const program = `${project}dist/cli/main.js`;
+const steeredProgram = `${project}test/kit/steered-daemon.mjs`;
 
 export interface LogLine {
   readonly event?: string;
@@ -34,6 +35,8 @@ export interface Daemon {
   /** Runs a command of the same root. */
   run(args: readonly string[], options?: { input?: Uint8Array | string }): Promise<CommandResult>;
   signal(name: NodeJS.Signals): void;
+  /** Time passes for a `steered` daemon; resolves when all that the clock asks for then has been done, and once more. */
+  pass(ms: number): Promise<void>;
   /** SIGTERM; the exit code once it is gone. */
   stop(): Promise<number | null>;
   /** SIGKILL, as a power cut would. */
@@ -47,6 +50,8 @@ export interface DaemonOptions {
   /** More arguments after `serve --root DIR`. */
   readonly args?: readonly string[];
   readonly readyMs?: number;
+  /** The same app in a process whose clock is ours and which keeps house all the time (`steered-daemon.mjs`). */
+  readonly steered?: boolean;
 }
 
 /** Runs a reseal command on `root` (by RESEAL_ROOT) to its end. */
@@ -76,11 +81,11 @@ export async function runCommand(
 /** Starts the daemon on `root` and waits until it is ready. Throws with its words if it ends before. */
 export async function startDaemon(root: string, options: DaemonOptions = {}): Promise<Daemon> {
   const nodeArgs = options.nodeArgs ?? [];
-  const child = spawn(
-    process.execPath,
-    [...nodeArgs, built(), 'serve', '--root', root, ...(options.args ?? [])],
-    { env: { ...process.env, ...options.env }, stdio: ['ignore', 'ignore', 'pipe'] },
-  );
+  const run = options.steered ? [steeredProgram] : [built(), 'serve'];
+  const child = spawn(process.execPath, [...nodeArgs, ...run, '--root', root, ...(options.args ?? [])], {
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'ignore', 'pipe', ...(options.steered ? (['ipc'] as const) : [])],
+  });
   // A test that fails must not leave its daemon behind.
   const reap = () => void child.kill('SIGKILL');
   process.once('exit', reap);
@@ -108,6 +113,15 @@ export async function startDaemon(root: string, options: DaemonOptions = {}): Pr
     logged,
     run: (args, o) => runCommand(root, args, o),
     signal: (name) => void child.kill(name),
+    pass: async (ms) => {
+      await new Promise<void>((resolve, reject) => {
+        child.send(ms, (error) => (error ? reject(error) : resolve()));
+      });
+      // One may have been under way before the time passed, and what it begins may be there for the next.
+      const kept = () => log.filter((line) => line.event === 'housekeeping').length;
+      const enough = kept() + 3;
+      await logged(() => kept() >= enough);
+    },
     stop: () => {
       child.kill('SIGTERM');
       return exit;

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadKeyPairs, loadPrivateKey, pairFor, privateKeyFromPem } from '../../src/pki/keys.ts';
@@ -15,6 +15,12 @@ function keyFile(content: string | Buffer, mode = 0o600): string {
   writeFileSync(path, content);
   chmodSync(path, mode);
   return path;
+}
+
+/** A file that claims to have so many octets. */
+function sparse(path: string, octets: number): void {
+  writeFileSync(path, '', { mode: 0o600 });
+  truncateSync(path, octets);
 }
 
 const plainPem = async (kind: Parameters<typeof nextKey>[0] = 'rsa') =>
@@ -102,6 +108,43 @@ describe('loadPrivateKey', () => {
     expect(await caught(loadPrivateKey(folder, null))).toMatchObject({ code: 'key-malformed' });
     const missing = await caught(loadPrivateKey(join(folder, 'private_key'), null));
     expect(missing).toMatchObject({ code: 'key-unreadable', message: expect.stringContaining('ENOENT') });
+  });
+
+  it.each<[string, (path: string) => unknown, string, RegExp]>([
+    ['a pipe', (path) => execFileSync('mkfifo', ['-m', '600', path]), 'key-malformed', /it is no file$/],
+    ['a file of 2 GB', (path) => sparse(path, 2 ** 31), 'key-malformed', /2147483648 octets: that is no key/],
+    ['an empty file', (path) => writeFileSync(path, '', { mode: 0o600 }), 'key-malformed', /no private key/],
+    [
+      'a link to nowhere',
+      (path) => symlinkSync('gone', path),
+      'key-unreadable',
+      /ENOENT\): bring it back, or/,
+    ],
+    ['a link to itself', (path) => symlinkSync(path, path), 'key-unreadable', /ELOOP\): .*mend the link/],
+    [
+      'a link to a key that others may read',
+      (path) => {
+        writeFileSync(`${path}.pem`, 'x', { mode: 0o644 });
+        symlinkSync(`${path}.pem`, path);
+      },
+      'key-mode',
+      /chmod 600/,
+    ],
+  ])('refuses %s, at once, with its path and what to do', async (_what, make, code, words) => {
+    const path = join(tempFolder(), 'private_key');
+    make(path);
+    const begun = performance.now();
+    const error = await caught(loadPrivateKey(path, null));
+    expect(error.code).toBe(code);
+    expect(error.message).toMatch(words);
+    expect(error.message).toContain(path);
+    expect(performance.now() - begun).toBeLessThan(2000);
+  });
+
+  it('follows a link to a key that only its owner may read', async () => {
+    const path = join(tempFolder(), 'private_key');
+    symlinkSync(keyFile(await plainPem()), path);
+    expect((await loadPrivateKey(path, null)).type).toBe('private');
   });
 
   it('refuses kinds of keys that S/MIME has no use for', async () => {
@@ -221,7 +264,7 @@ describe('loadKeyPairs', () => {
     expect(pairs.map((p) => p.suffix)).toEqual(['']);
     expect(problems.map((p) => p.code)).toEqual([
       'key-pair-incomplete',
-      'key-pair-incomplete',
+      'key-waits',
       'key-mismatch',
       'key-certificate',
       'key-mode',

@@ -1,8 +1,9 @@
+import { createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { readBer } from '../../src/pki/ber.ts';
+import { type Ber, bytesOf, octetsOf, readBer } from '../../src/pki/ber.ts';
 import { der, derInteger, derNull, derOctets, derOid, derSequence } from '../../src/pki/der.ts';
 import { belongsTo } from '../../src/pki/keys.ts';
 import { newRounds } from '../../src/pki/pbe.ts';
@@ -110,6 +111,98 @@ describe('readPkcs12 of what OpenSSL writes', () => {
     for (const count of [0, 5_000_001, 2 ** 40])
       expect(caught(() => decryptPkcs8(readBer(pbes(count)), d())).code).toBe('pbe-budget');
     expect(performance.now() - begun).toBeLessThan(1000);
+  });
+});
+
+// OpenSSL 3.0 writes none: what it wrote gets a MAC of the new kind, by RFC 9579 and Node's own cryptography.
+describe('readPkcs12 with PBMAC1 (RFC 9579)', () => {
+  const hmac = (digest: string) =>
+    derSequence(
+      derOid(`1.2.840.113549.2.${{ sha1: 7, sha256: 9, sha384: 10, sha512: 11 }[digest]}`),
+      derNull(),
+    );
+
+  interface Mac {
+    readonly prf?: string;
+    readonly digest?: string;
+    readonly length?: number | null;
+    readonly rounds?: number;
+    readonly salt?: Buffer;
+    readonly secret?: string;
+  }
+
+  async function withMac(m: Mac): Promise<Buffer> {
+    const { prf = 'sha256', digest = 'sha256', length = 32, rounds = 2048, salt = randomBytes(16) } = m;
+    const [version, content] = readBer(await exported('-nomac')).children;
+    if (!version || !content) throw new Error('no PFX');
+    const safes = octetsOf(content.children[1]?.children[0] as Ber);
+    const secret = Buffer.from(m.secret ?? words);
+    const isDone = rounds <= 100_000;
+    const key = isDone ? pbkdf2Sync(secret, salt, rounds, length ?? 32, prf) : Buffer.alloc(32);
+    const value = createHmac(digest, key).update(safes).digest();
+    const keyLength = length === null ? [] : [derInteger(length)];
+    const derivation = derSequence(
+      derOid('1.2.840.113549.1.5.12'),
+      derSequence(derOctets(salt), derInteger(rounds), ...keyLength, hmac(prf)),
+    );
+    const algorithm = derSequence(derOid('1.2.840.113549.1.5.14'), derSequence(derivation, hmac(digest)));
+    const mac = derSequence(
+      derSequence(algorithm, derOctets(value)),
+      derOctets(Buffer.from('NOT USED')),
+      derInteger(1),
+    );
+    return derSequence(bytesOf(version), bytesOf(content), mac);
+  }
+
+  it.each<[string, Mac]>([
+    ['SHA-256', {}],
+    ['SHA-512 with a PRF of SHA-256', { digest: 'sha512', length: 64 }],
+    ['SHA-256 with a PRF of SHA-512', { prf: 'sha512' }],
+    ['a key shorter than the MAC', { digest: 'sha512', length: 20 }],
+    ['a salt of half a megabyte', { salt: Buffer.alloc(500_000, 7) }],
+  ])('%s', async (_, mac) => {
+    const file = await withMac(mac);
+    const { keys, certificates } = readPkcs12(file, passphrase);
+    expect([keys.length, certificates.length]).toEqual([1, 2]);
+    expect(keys[0]?.equals(list.key)).toBe(true);
+    expect(caught(() => readPkcs12(file, Buffer.from('wrong'))).code).toBe('pkcs12-passphrase');
+  });
+
+  it.each<[string, Mac, string, RegExp]>([
+    ['of another passphrase', { secret: 'another' }, 'pkcs12-passphrase', /wrong, or the file was changed/],
+    ['whose key length is not said', { length: null }, 'pkcs12-unsupported', /a MAC with a key of 0 octets/],
+    ['whose key is short', { length: 8 }, 'pkcs12-unsupported', /a MAC with a key of 8 octets/],
+    ['whose key is endless', { length: 2 ** 31, rounds: 2 ** 31 }, 'pkcs12-unsupported', /key of 2147483648/],
+    ['of 2^31 rounds', { rounds: 2 ** 31 }, 'pkcs12-unsupported', /more than 5000000 rounds/],
+  ])('refuses one %s, at once and with the reason', async (_, mac, code, words) => {
+    const file = await withMac(mac);
+    const begun = performance.now();
+    const fault = caught(() => readPkcs12(file, passphrase));
+    expect(fault.code).toBe(code);
+    expect(fault.message).toMatch(words);
+    expect(performance.now() - begun).toBeLessThan(1000);
+  });
+
+  it('refuses an old MAC of 2^31 rounds, and one with a salt of half a megabyte takes no time', async () => {
+    const [version, content] = readBer(await exported('-nomac')).children;
+    const file = (rounds: number, salt: Buffer) =>
+      derSequence(
+        bytesOf(version as Ber),
+        bytesOf(content as Ber),
+        derSequence(
+          derSequence(derSequence(derOid('1.3.14.3.2.26'), derNull()), derOctets(Buffer.alloc(20))),
+          derOctets(salt),
+          derInteger(rounds),
+        ),
+      );
+    const begun = performance.now();
+    expect(caught(() => readPkcs12(file(2 ** 31, Buffer.alloc(8)), passphrase)).code).toBe(
+      'pkcs12-unsupported',
+    );
+    expect(caught(() => readPkcs12(file(1, Buffer.alloc(500_000)), passphrase)).code).toBe(
+      'pkcs12-passphrase',
+    );
+    expect(performance.now() - begun).toBeLessThan(2000);
   });
 });
 

@@ -46,6 +46,7 @@ function signer(who: string, d: Written = {}): JudgedSigner {
     trusted,
     signingTime: 0,
     reasons,
+    flaws: [],
     remarks: [],
     missingIssuer: null,
   };

@@ -95,7 +95,7 @@ describe('certificates', () => {
 });
 
 describe('bind', () => {
-  it('keeps one in use per address and purpose; the earlier becomes superseded', async () => {
+  it('keeps one in use per address and purpose; the earlier becomes superseded, or replaced where the key changes', async () => {
     const { q, write } = await withCertificates('a', 'b');
     expect(await write((tx) => bind(tx, binding('a')))).toBeNull();
     expect(await write((tx) => bind(tx, binding('a', { purpose: 'sign' })))).toBeNull();
@@ -108,11 +108,31 @@ describe('bind', () => {
       row.sha256 === sha256('a'),
       row.state,
     ]);
-    expect(states).toContainEqual(['enc', true, 'superseded']);
+    expect(states).toContainEqual(['enc', true, 'replaced']);
     expect(states).toHaveLength(3);
     // Back to the earlier one.
     expect(await write((tx) => bind(tx, binding('a')))).toBe(sha256('b'));
-    expect(await bindingsOfCertificate(q, sha256('b'))).toMatchObject([{ state: 'superseded' }]);
+    expect(await bindingsOfCertificate(q, sha256('b'))).toMatchObject([{ state: 'replaced' }]);
+    // Where nobody said anything about the key before, it may come back; so may one with the same key.
+    const quiet = { by: 'test', othersMayReturn: true };
+    expect(await write((tx) => bind(tx, binding('b'), quiet))).toBe(sha256('a'));
+    expect(await bindingsOfCertificate(q, sha256('a'))).toMatchObject([
+      { state: 'superseded', purpose: 'enc' },
+      { state: 'in-use', purpose: 'sign' },
+    ]);
+    await upsertCertificate(q, certificate('b2', { spkiSha256: certificate('b').spkiSha256 }));
+    await write((tx) => bind(tx, binding('b2')));
+    for (const name of ['a', 'b'])
+      expect((await bindingsOfCertificate(q, sha256(name)))[0]).toMatchObject({ state: 'superseded' });
+  });
+
+  it('keeps the signing time of what waited when a person decides', async () => {
+    const { q, write } = await withCertificates('a');
+    await write((tx) => bind(tx, binding('a', { state: 'pending', signingTime: t0 - 7 })));
+    await write((tx) => bind(tx, binding('a', { signingTime: null, since: t0 + 9 })));
+    expect(await bindingsOf(q, alice)).toMatchObject([
+      { state: 'in-use', signingTime: t0 - 7, since: t0 + 9 },
+    ]);
   });
 
   it('is guarded by the table: two in use cannot be', async () => {
@@ -125,6 +145,7 @@ describe('bind', () => {
     ['in-use', 'in-use'],
     ['refused', 'refused'],
     ['superseded', 'pending'],
+    ['replaced', 'pending'],
     ['pending', 'pending'],
   ])('of a proposal leaves %s as %s', async (before, after) => {
     const { q, write } = await withCertificates('a');

@@ -153,7 +153,8 @@ describe('scanDirectory', () => {
       writeFileSync(join(folder, name), 'PEM');
     mkdirSync(join(folder, 'eve@example.org'));
     const unread: string[] = [];
-    const entries = await scanDirectory(folder, (file) => unread.push(file));
+    const { files, news: entries } = await scanDirectory(folder, { unread: (file) => unread.push(file) });
+    expect([...files]).toEqual(entries.map((entry) => entry.file));
     expect(entries.map((e) => [e.file, e.address, e.use, e.size])).toEqual([
       ['al%2bl@example.org@enc', 'al+l@example.org', 'enc', 3],
       [alice, alice, 'both', 3],
@@ -164,10 +165,12 @@ describe('scanDirectory', () => {
     ]);
     expect(unread).toEqual(['notes.txt']);
     expect(entries.every((entry) => entry.mtime > 0)).toBe(true);
+    const rest = await scanDirectory(folder, { isKnown: ({ file, size }) => file === alice && size === 3 });
+    expect([rest.files.has(alice), rest.news.length]).toEqual([true, entries.length - 1]);
   });
 
   it('gives nothing for a folder that is not there', async () => {
-    expect(await scanDirectory(join(tempFolder(), 'none'))).toEqual([]);
+    expect(await scanDirectory(join(tempFolder(), 'none'))).toEqual({ files: new Set(), news: [] });
   });
 
   it('does not call a file a folder', async () => {

@@ -19,7 +19,8 @@ import {
   duplicateOf,
   expirePostings,
   findPosting,
-  finishIdlePostings,
+  finishPosting,
+  idlePostings,
   postingsIn,
   postingsOf,
   recordVerdict,
@@ -235,6 +236,8 @@ describe('postings', () => {
       kind: 'post',
       cursor: null,
       authorToldAt: null,
+      retryUntil: null,
+      retryAt: null,
       ...verdict,
     });
   });
@@ -291,9 +294,9 @@ describe('postings that nobody moves', () => {
     for (const id of [open, idle]) await setPostingState(q, id, 'distributing');
     await copies(database, open, 1);
     await copies(database, idle, 1, { state: 'dropped', reason: 'no-certificate' });
-    await finishIdlePostings(q, open);
-    expect((await findPosting(q, idle))?.state).toBe('distributing');
-    await finishIdlePostings(q);
+    expect(await idlePostings(q, { id: open, limit: 1 })).toEqual([]);
+    expect(await idlePostings(q, { limit: 9 })).toEqual([idle]);
+    expect([await finishPosting(q, idle), await finishPosting(q, idle)]).toEqual([true, false]);
     const states = await Promise.all(
       [open, idle, fresh].map(async (id) => (await findPosting(q, id))?.state),
     );

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { missingReasons } from '../../src/flow/member-certificate.ts';
 import { renderMail } from '../../src/template/mail.ts';
 import { openTemplates, type Variables } from '../../src/template/templates.ts';
 
@@ -183,7 +184,8 @@ describe('the shipped templates', () => {
     ['weak-key', /CN=Bob/],
     ['not-trusted', /CN=Some CA/],
     ['not-checked', /./],
-    ['unusable', /not known/],
+    ['unusable', /CN=Bob/],
+    ['weak-cipher', /./],
   ];
   const variables = (more: Variables): Variables => ({
     list: { name: 'l', address: 'l@example.org', sendcert: 'l-sendcert@example.org', owner: 'o@example.org' },
@@ -203,6 +205,49 @@ describe('the shipped templates', () => {
       const { text } = await render(missing, { ...held, reason, certificate });
       expect(text).toMatch(language !== 'en' && reason === 'no-certificate' ? /bob@example\.org/ : words);
       expect(text.includes('l-sendcert@example.org')).toBe(reason !== 'not-checked');
+    });
+
+    it('thanks for a certificate, says that it waits, or why none was taken, in this language alone', async () => {
+      const certificates = [{ ...certificate, ...dates, signs: true, reads: true, fingerprint: 'ab cd' }];
+      const done = await render('sendcert-done', { certificates, released: 2, attached: true });
+      expect(done.text).toMatch(/CN=Bob[\s\S]*2026-01-19[\s\S]*ab cd[\s\S]*2 [\s\S]*l-sendcert@example\.org/);
+      const failed = await render('sendcert-failed', { reason: 'not-signed' });
+      expect(failed.text).toMatch(/\* .*S\/MIME.* l-sendcert@example\.org/s);
+      for (const reason of ['changed-key', 'owner-decides']) {
+        const waits = await render('sendcert-failed', { reason });
+        expect(waits.text).not.toContain('l-sendcert@example.org');
+        expect(waits.text).toContain('o@example.org');
+        expect(waits.headers).not.toEqual(failed.headers);
+      }
+      const asked = await render('cert-confirm', { certificates, token: 'xyz', expires: '2026-02-01' });
+      expect(asked.text).toMatch(/\n {4}confirm-xyz\n/);
+      expect(asked.text).toMatch(/l-sendcert@example\.org[\s\S]*2026-02-01[\s\S]*o@example\.org/);
+      const owners = await render('cert-confirm', { certificates });
+      expect(owners.text).not.toMatch(/confirm-|l-sendcert/);
+      if (language === 'en') return;
+      for (const { text } of [done, asked, owners]) expect(text).not.toMatch(/\b(the|your|certificate)\b/);
+    });
+
+    it('asks nobody to send again what waits for approval', async () => {
+      for (const reason of ['pending', 'expired']) {
+        const { text } = await render(missing, { ...held, reason, certificate, pending: '2026-01-02' });
+        expect(text).not.toContain('l-sendcert@example.org');
+        expect(text).toContain('o@example.org');
+        expect(text).toContain('2026-01-02');
+        expect(text).not.toMatch(/Thunderbird|not known/);
+      }
+    });
+
+    it('has words of its own for every cause, and no code', async () => {
+      for (const reason of missingReasons) {
+        const { text } = await render(missing, { ...held, reason, certificate });
+        if (reason.includes('-')) expect(text).not.toContain(reason);
+        // What is wrong with a path has too many forms to be translated.
+        if (language !== 'en')
+          expect(text.replace(/\s+/g, ' ').includes('it is not known'), reason).toBe(
+            reason === 'not-trusted',
+          );
+      }
     });
 
     it('counts what waits in the Subject, with the day of the oldest', async () => {

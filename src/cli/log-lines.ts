@@ -1,0 +1,59 @@
+import { cipherWords } from '../flow/crypto-lines.ts';
+import { missingReasons } from '../flow/member-certificate.ts';
+import type { LedgerRow } from '../store/ledger.ts';
+import { instant, shortSha } from './output.ts';
+
+/** What a line tells of cryptography, and how that came out. */
+interface Smime {
+  readonly operation: 'decryption' | 'verification' | 'encryption' | 'signature';
+  readonly outcome: 'ok' | 'failed';
+}
+
+/** A line of the ledger as JSON gives it; `smime` is null where it tells of no cryptography. */
+export function lineValue(row: LedgerRow) {
+  const { at, id: _, postingId: posting, ...line } = row;
+  return { at: instant(at), ...line, posting, smime: smimeOf(row) };
+}
+
+/** What a line says in words, or what the relay said; of a copy first what it was encrypted to. */
+export function detailOf(row: LedgerRow): string {
+  const { detail, reason, data } = row;
+  const words = detail ?? reason ?? textIn(data, 'reply') ?? '';
+  const sealed = isOfCopy(row) ? encryptionOf(row) : null;
+  return sealed === null ? words : `encrypted to ${sealed}${words ? `; ${words}` : ''}`;
+}
+
+const ofCopies: ReadonlySet<string> = new Set([
+  'delivered',
+  'deferred',
+  'failed',
+  'expired',
+  'held',
+  'dropped',
+]);
+const cannotEncrypt: ReadonlySet<string | null> = new Set(missingReasons);
+
+const isOfCopy = ({ event, member }: LedgerRow): boolean => member !== null && ofCopies.has(event);
+
+function smimeOf(row: LedgerRow): Smime | null {
+  const { event, reason } = row;
+  if (event === 'decryption' || event === 'verification' || event === 'encryption' || event === 'signature')
+    return { operation: event, outcome: reason === null ? 'ok' : 'failed' };
+  if (!isOfCopy(row)) return null;
+  if (encryptionOf(row) !== null) return { operation: 'encryption', outcome: 'ok' };
+  return cannotEncrypt.has(reason) ? { operation: 'encryption', outcome: 'failed' } : null;
+}
+
+/** `1a2b3c4d (aes-256-cbc, key by rsa)`; null for a copy that was not encrypted. */
+function encryptionOf({ data }: LedgerRow): string | null {
+  const certificate = textIn(data, 'certificate');
+  const cipher = textIn(data, 'cipher');
+  if (certificate === null || cipher === null) return null;
+  const how = cipherWords({ cipher, keyTransport: textIn(data, 'keyTransport'), keyAgreement: null });
+  return `${shortSha(certificate)} (${how})`;
+}
+
+function textIn(data: LedgerRow['data'], name: string): string | null {
+  const value = data?.[name];
+  return typeof value === 'string' ? value : null;
+}
