@@ -1,77 +1,98 @@
-// The daemon as users run it, in a process of its own, and what the kernel says about it.
+// The daemon as users run it, in a process of its own.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { memoryOf, usageOf } from './usage.mjs';
 
 const program = fileURLToPath(new URL('../bin/reseal.mjs', import.meta.url));
-/** Of /proc/PID/stat: ticks a second on every Linux that Node runs on. */
-const ticksPerSecond = 100;
+
+/** What etc/reseal.service sets for every site. */
+const environment = Object.fromEntries(
+  readFileSync(new URL('../etc/reseal.service', import.meta.url), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('Environment=') && !line.includes('RESEAL_ROOT'))
+    .map((line) => /^Environment=([^=]+)=(.*)$/.exec(line).slice(1)),
+);
 
 /**
- * Starts `reseal serve` and waits until it is ready. `delivered(count)` resolves with the moment of the count-th
- * "delivered" of its log since the last call of `forget`. RESEAL_BENCH_NODE: options of Node for it, such as --cpu-prof.
+ * Starts `reseal serve` with the environment of the systemd unit and waits until it is ready. `cpuProfiles`: a folder for a CPU profile of each of its threads
+ * that runs JavaScript.
  */
-export async function startDaemon(root) {
-  const nodeOptions = (process.env.RESEAL_BENCH_NODE ?? '').split(' ').filter(Boolean);
+export async function startDaemon(root, { cpuProfiles = null } = {}) {
+  const nodeOptions = cpuProfiles === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${cpuProfiles}`];
   const child = spawn(process.execPath, [...nodeOptions, program, 'serve', '--root', root], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...environment },
   });
   const kill = () => void child.kill('SIGKILL');
   process.once('exit', kill);
 
   const said = [];
-  let delivered = 0;
-  let watch = () => {};
+  /** How many copies were delivered from each list, and when the first. */
+  const lists = new Map();
+  const watching = new Set();
   createInterface({ input: child.stderr }).on('line', (line) => {
-    if (line.includes('"event":"delivered"')) delivered++;
+    if (line.includes('"event":"delivered"')) count(/"list":"([^"]*)"/.exec(line)?.[1]);
     else said.push(line);
-    watch();
+    for (const look of watching) look();
   });
+  const count = (list) => {
+    const now = performance.now();
+    const so = lists.get(list) ?? { copies: 0, first: now, last: now };
+    lists.set(list, { ...so, copies: so.copies + 1, last: now });
+  };
   const until = (condition) =>
     new Promise((resolve, reject) => {
-      watch = () => {
-        if (child.exitCode !== null) reject(new Error(`the daemon ended: ${said.join('\n')}`));
-        const failure = said.find((line) => /"level":"(warn|error)"/.test(line));
-        if (failure) reject(new Error(`the daemon complains: ${failure}`));
-        const result = condition();
-        if (result !== undefined) resolve(result);
+      const end = (settle, value) => {
+        watching.delete(look);
+        child.removeListener('exit', look);
+        settle(value);
       };
-      child.once('exit', watch);
-      watch();
+      const look = () => {
+        const failure = said.find((line) => /"level":"(warn|error)"/.test(line));
+        const result = condition();
+        if (failure) end(reject, new Error(`the daemon complains: ${failure}`));
+        else if (result !== undefined) end(resolve, result);
+        else if (child.exitCode !== null) end(reject, new Error(`the daemon ended: ${said.join('\n')}`));
+      };
+      watching.add(look);
+      child.once('exit', look);
+      look();
     });
 
   const ready = await until(() => said.find((line) => line.includes('"event":"ready"')));
   const { listen } = JSON.parse(ready);
   return {
     port: Number(/:(\d+)$/.exec(listen[0])[1]),
-    forget: () => {
-      delivered = 0;
-    },
-    delivered: (count) => until(() => (delivered >= count ? performance.now() : undefined)),
+    /** Copies delivered from a list since `forget`. */
+    count: (list) => lists.get(list)?.copies ?? 0,
+    /** What comes of a list is counted anew. */
+    forget: (list) => lists.delete(list),
+    /**
+     * When the relay's answers to the first and to the `copies`-th copy from a list, since `forget`, were on the disk and
+     * in the log (`performance.now()`): { first, last }.
+     */
+    delivered: (list, copies) =>
+      until(() => (lists.get(list)?.copies >= copies ? { ...lists.get(list) } : undefined)),
     memory: () => memoryOf(child.pid),
-    cpuMs: () => cpuOf(child.pid),
+    usage: () => usageOf(child.pid),
+    /** Resolves when it has hardly anything left to do. */
+    async idle() {
+      for (let before = -1000; ; ) {
+        const { all } = usageOf(child.pid);
+        if (all - before < 30) return;
+        before = all;
+        await pause(250);
+      }
+    },
     async stop() {
       child.kill('SIGTERM');
-      await once(child, 'exit');
+      if (child.exitCode === null) await once(child, 'exit');
       process.removeListener('exit', kill);
     },
   };
-}
-
-/** Resident now, and the most there ever was, MB. */
-function memoryOf(pid) {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const of = (name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)[1]) / 1000;
-  return { now: of('VmRSS'), peak: of('VmHWM') };
-}
-
-/** User and system time of all its threads so far. */
-function cpuOf(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return ((Number(fields[11]) + Number(fields[12])) / ticksPerSecond) * 1000;
 }

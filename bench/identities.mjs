@@ -12,6 +12,8 @@ const newKey = {
   'RSA-2048': ['-newkey', 'rsa:2048'],
   'RSA-4096': ['-newkey', 'rsa:4096'],
   'P-256': ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
+  'P-384': ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-384'],
+  'P-521': ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-521'],
 };
 
 /** A CA of its own: { certPath, issue(name, kind) → Identity }. */
@@ -29,7 +31,7 @@ export async function makeCa(folder) {
     async issue(address, kind = 'RSA-2048') {
       const name = `${++issued}-${kind}`;
       const paths = { certPath: join(folder, `${name}.pem`), keyPath: join(folder, `${name}.key`) };
-      const use = kind === 'P-256' ? 'keyAgreement' : 'keyEncipherment';
+      const use = kind.startsWith('P-') ? 'keyAgreement' : 'keyEncipherment';
       await request(folder, address, paths.certPath, paths.keyPath, [
         ...newKey[kind],
         ...['-CA', certPath, '-CAkey', keyPath],

@@ -14,7 +14,7 @@ const found = (name) =>
 /** The names of the programs that are not there. */
 export const missingPrograms = () => ['smtp-sink', 'smtp-source'].filter((name) => found(name) === undefined);
 
-/** Starts smtp-sink on a free port: { port, stop() }. It throws away what it takes. */
+/** Starts smtp-sink on a free port: { port, pid, stop() }. It throws away what it takes. */
 export async function startSink(folder) {
   const env = environment(folder);
   const port = await freePort();
@@ -24,14 +24,17 @@ export async function startSink(folder) {
   const stop = () => void child.kill('SIGTERM');
   process.once('exit', stop);
   await untilListening(port);
-  return { port, stop };
+  return { port, pid: child.pid, stop };
 }
 
-/** smtp-source sends `copies` times the octets of `file` (LF line ends) over `sessions` connections. */
-export async function sendBySource(folder, { port, file, copies, sessions }) {
-  // -d: connections are kept, as ours are.
-  const options = ['-d', '-s', sessions, '-m', copies, '-F', file];
-  const envelope = ['-f', 'bench@lists.example', '-t', 'member@example.org'];
+/**
+ * smtp-source sends `copies` times the octets of `file` (LF line ends) over `sessions` connections at a time, which are
+ * kept as ours are, or with `keep` false made for each message.
+ */
+export async function sendBySource(folder, d) {
+  const { port, file, copies, sessions, to = 'member@example.org', keep = true } = d;
+  const options = [...(keep ? ['-d'] : []), '-s', sessions, '-m', copies, '-F', file];
+  const envelope = ['-f', 'bench@lists.example', '-t', to];
   await run(found('smtp-source'), [...options.map(String), ...envelope, `127.0.0.1:${port}`], {
     env: environment(folder),
   });
@@ -45,7 +48,8 @@ function environment(folder) {
   return { ...process.env, MAIL_CONFIG: config };
 }
 
-async function freePort() {
+/** A port that nothing listens on now. */
+export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   const { port } = server.address();

@@ -10,6 +10,7 @@ import { encryptContent, recipientOf } from '../dist/cms/encrypt.js';
 import { sealBatch } from '../dist/flow/batch.js';
 import { certificateRow } from '../dist/flow/file-certificates.js';
 import { sealPosting } from '../dist/flow/seal-copies.js';
+import { sealKeyOf } from '../dist/flow/seal-keys.js';
 import { base64Lines } from '../dist/smime/base64-lines.js';
 import { startWorkers } from '../dist/smime/workers.js';
 import { kB, MB, median, medianTime, sizeName, timed } from './figures.mjs';
@@ -124,11 +125,11 @@ async function sealForAll(entity, identities, runs) {
   return { cold: perCopy(cold), warm: perCopy(warm) };
 }
 
-async function sealOnce(workers, entity, { rows, certificates }) {
+async function sealOnce(workers, entity, { rows, certificates, findKeys }) {
   const seal = sealPosting(workers, async () => new Plaintext(Uint8Array.from(entity)));
   let octets = 0;
   for (let start = 0; start < members; start += batch) {
-    const d = { rows: rows.slice(start, start + batch), certificates, header, envelope };
+    const d = { rows: rows.slice(start, start + batch), certificates, header, envelope, findKeys };
     for (const copy of (await sealBatch(seal, d)).ready) {
       const { head, body } = await copy.make();
       octets += head.length + body.length;
@@ -141,25 +142,22 @@ async function sealOnce(workers, entity, { rows, certificates }) {
 /** Rows and certificates of a thousand members; the few keys of the pool are known to the worker under as many names. */
 function membersNamed(name, identities) {
   const rows = Array.from({ length: members }, (_, n) => ({ id: n, member: `${name} ${n}@example.org` }));
-  const pool = identities.map(certificateFor);
+  const pool = identities.map(({ certificate }) => {
+    const row = certificateRow(certificate, { source: 'imported', at: 0, signingTime: null });
+    return sealKeyOf(row, certificate);
+  });
+  const keys = new Map(rows.map(({ member, id }) => [member, { ...pool[id % pool.length], sha256: member }]));
   const certificates = new Map(
-    rows.map(({ member, id }) => {
-      const one = pool[id % pool.length];
-      return [member, { ...one, sha256: member, recipient: { ...one.recipient, sha256: member } }];
+    rows.map(({ member }) => {
+      const transport = keys.get(member).keyType === 'ec' ? 'ecdh' : 'rsa';
+      const recipient = { sha256: member, transport };
+      return [
+        member,
+        { usable: true, recipient, sha256: member, choice: { cipher, keyTransport: transport } },
+      ];
     }),
   );
-  return { rows, certificates };
-}
-
-/** What `flow/member-certificate` finds for a member. */
-function certificateFor({ certificate }) {
-  const row = certificateRow(certificate, { source: 'imported', at: 0, signingTime: null });
-  const { issuerDer, serialDer, publicKey, keyForm } = row;
-  const { keyType, curve } = certificate;
-  const transport = keyType === 'ec' ? 'ecdh' : 'rsa';
-  const key = { form: keyForm, der: publicKey };
-  const recipient = { issuerDer, serialDer, publicKey: key, keyType, curve, transport };
-  return { usable: true, recipient, choice: { cipher, keyTransport: transport } };
+  return { rows, certificates, findKeys: async (named) => named.map((one) => keys.get(one)) };
 }
 
 /** µs per copy when each member's copy is encrypted and encoded on its own. */

@@ -2,7 +2,7 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { recipientOf } from '../dist/cms/encrypt.js';
-import { certificateRow } from '../dist/flow/file-certificates.js';
+import { certificateRow, mirrorAddresses } from '../dist/flow/file-certificates.js';
 import { composeMessage, textPart } from '../dist/mime/compose.js';
 import { startSealing } from '../dist/smime/seal.js';
 import { signEntity } from '../dist/smime/sign.js';
@@ -39,6 +39,9 @@ export async function makeSite(root, { ca, keys, list, relayPort, sizes }) {
       copyKey(list, folder);
       await database.write((tx) => fillList(tx, address, size, keys));
     }
+    // Else the daemon writes the files of the certificate directory while it is measured.
+    const members = Array.from({ length: most }, (_, n) => memberAddress(n, keys));
+    await mirrorAddresses(database.q, join(root, 'spool/certificates'), members);
   } finally {
     await database.close();
   }

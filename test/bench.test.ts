@@ -42,9 +42,59 @@ describe.skipIf(!needs('openssl', hasProgram('openssl')))('the bench', () => {
     expect(stdout).not.toContain('Sealing');
   }, 120_000);
 
-  it.each([[['--only', 'nothing']], [['--fast']], [['more']]])('refuses %j', (args) => {
-    const { status, stderr } = bench(...args);
-    expect(status).toBe(64);
-    expect(stderr).toContain('usage: bench [--quick] [--json]');
-  });
+  it.skipIf(!needs('smtp-sink and smtp-source of Postfix', hasProgram('smtp-sink')))(
+    'prints what a copy costs the daemon, beside smtp-source',
+    () => {
+      const { status, stdout, stderr } = bench('--only', 'end-to-end', '--case', '10x10kB', '--runs', '1');
+      expect(stderr).not.toMatch(/error/i);
+      expect(status).toBe(0);
+      for (const row of [
+        /^10 members, 10 kB +[\d.]+ copies\/s +smtp-source: [\d.]+ copies\/s +[\d./]+ +>= 0.8 (met|MISSED) +\d+ ms, \d+ MB\/s$/m,
+        /^10 members, 10 kB +[\d.]+ ms CPU\/copy +smtp-source: [\d.]+ ms .*< 0.5 ms (met|MISSED) +user [\d.]+, system [\d.]+;/m,
+        /^10 members, 10 kB +[\d.]+ ms to the first copy +smtp-source, one copy: [\d.]+ ms .*< 100 ms (met|MISSED)$/m,
+        /^10 members, 10 kB +[\d.]+ MB peak memory +before the first post: [\d.]+ MB/m,
+      ])
+        expect(stdout).toMatch(row);
+    },
+    120_000,
+  );
+
+  it.skipIf(!needs('Postfix and root to start one', hasProgram('postfix') && process.getuid?.() === 0))(
+    'prints how much is accepted in a second, beside Postfix',
+    () => {
+      const { status, stdout, stderr } = bench('--quick', '--only', 'intake', '--runs', '1');
+      expect(stderr).not.toMatch(/error/i);
+      expect(status).toBe(0);
+      for (const what of ['1 session', '10 sessions', '50 sessions', '10 sessions, one message each'])
+        expect(stdout).toMatch(
+          new RegExp(
+            `^${what} +[\\d.]+ messages/s +Postfix, on hold: [\\d.]+ messages/s +[\\d./]+ +>= 1 (met|MISSED)`,
+            'm',
+          ),
+        );
+    },
+    120_000,
+  );
+
+  it.skipIf(!needs('smtp-sink and smtp-source of Postfix', hasProgram('smtp-sink')))(
+    'prints how long a small post waits for a large one',
+    () => {
+      const { status, stdout, stderr } = bench('--quick', '--only', 'mixed');
+      expect(stderr).not.toMatch(/error/i);
+      expect(status).toBe(0);
+      expect(stdout).toMatch(
+        /^250 to the last copy +[\d.]+ ms +alone: [\d.]+ ms +[\d./]+ +delayed < 1 s (met|MISSED) +at most \d+ ms in \d+ tries$/m,
+      );
+    },
+    120_000,
+  );
+
+  it.each([[['--only', 'nothing']], [['--fast']], [['more']], [['--case', '5x5']], [['--runs', '0']]])(
+    'refuses %j',
+    (args) => {
+      const { status, stderr } = bench(...args);
+      expect(status).toBe(64);
+      expect(stderr).toContain('usage: bench [--quick] [--json]');
+    },
+  );
 });

@@ -18,7 +18,6 @@ import { openCache } from '../flow/open-cache.ts';
 import { startProcessing } from '../flow/process-queue.ts';
 import { recover } from '../flow/recover.ts';
 import { startWorkers } from '../smime/workers.ts';
-import { RelayPool } from '../smtp/pool.ts';
 import type { Receiver } from '../smtp/receive.ts';
 import { ensureService } from '../store/lists.ts';
 import { lockSpool } from '../store/lock.ts';
@@ -28,7 +27,7 @@ import { openComposer } from './open-composer.ts';
 import { openLookUps } from './open-look-ups.ts';
 import { openRevocation } from './open-revocation.ts';
 import { openSite } from './open-site.ts';
-import { relayTarget } from './relay-target.ts';
+import { openSiteRelays } from './open-site-relays.ts';
 
 export interface App {
   /** Where it listens: `127.0.0.1:8024` or the path of a socket. */
@@ -66,13 +65,14 @@ export async function startApp(
   const workers = startWorkers({ count: site.workers, timeoutMs: site['open.timeout'], script: d.script });
   const cache = openCache({ ...opened, clock });
   const compose = openComposer(base, { workers, unique });
-  const relay = new RelayPool(await relayTarget(site));
+  const relays = await openSiteRelays(site, log);
   const revocation = openRevocation(site, base);
   const lookUps = openLookUps(base, revocation);
   const shared = {
     database,
     spool,
     workers,
+    relays,
     keyring,
     intermediates: lookUps.intermediates,
     revocation,
@@ -100,11 +100,8 @@ export async function startApp(
     useAgain(shared, { address, purpose: 'enc', sha256, why }),
   );
   const lease = `${site.node} ${boot}`;
-  const connections = site['relay.connections'];
   const delivery = startDelivery({
     ...shared,
-    relay,
-    connections,
     findRecipients,
     lease,
     random: Math.random,
@@ -137,7 +134,7 @@ export async function startApp(
     await Promise.all([door.stop(), ...repetitions.map((one) => one.stop())]);
     await processing.stop();
     const delivered = delivery.stop();
-    await relay.close(grace);
+    await relays.close(grace);
     await delivered;
     cache.clear();
     await workers.close();

@@ -19,8 +19,23 @@ export interface Log {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** A log that writes JSON lines to standard error, synchronously, so the last words before a crash are there. */
+/**
+ * A log that writes JSON lines to standard error: warnings and errors at once, so the last words before a crash are
+ * there; what else is said in one turn of the event loop goes out together at its end.
+ */
 export function openLog(level: LogLevel): Log {
+  const out = pino.destination({ dest: 2, sync: true, minLength: 8192 });
+  let isDue = false;
+  const flush = (): void => {
+    isDue = false;
+    out.flushSync();
+  };
+  const flushSoon = (): void => {
+    if (isDue) return;
+    isDue = true;
+    setImmediate(flush);
+  };
+  process.once('exit', flush);
   const logger = pino(
     {
       level,
@@ -28,13 +43,25 @@ export function openLog(level: LogLevel): Log {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    pino.destination({ dest: 2, sync: true }),
+    out,
   );
   return {
-    event: (event, fields) => logger.info({ event, ...fields }),
-    warn: (event, fields) => logger.warn({ event, ...fields }),
-    error: (event, fields) => logger.error({ event, ...fields }),
-    debug: (event, fields) => logger.debug({ event, ...fields }),
+    event: (event, fields) => {
+      logger.info({ event, ...fields });
+      flushSoon();
+    },
+    warn: (event, fields) => {
+      logger.warn({ event, ...fields });
+      flush();
+    },
+    error: (event, fields) => {
+      logger.error({ event, ...fields });
+      flush();
+    },
+    debug: (event, fields) => {
+      logger.debug({ event, ...fields });
+      flushSoon();
+    },
   };
 }
 

@@ -2,17 +2,18 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { openSite, siteTrust, templateFolders } from '../app/open-site.ts';
+import { relayTarget } from '../app/relay-target.ts';
 import { systemClock } from '../base/clock.ts';
-import { Fault } from '../base/errors.ts';
+import { Fault, isFault } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import type { Site } from '../config/site.ts';
 import { checkConfigurationFile, checkFolder, checkRoom, type Finding } from '../flow/check-files.ts';
+import { checkRelay } from '../flow/check-relays.ts';
 import { checkSiteCrls } from '../flow/check-revocation.ts';
 import {
   checkKeys,
   checkLists,
   checkMemberCertificates,
-  checkRelay,
   checkTemplates,
   checkTrust,
 } from '../flow/check-site.ts';
@@ -44,8 +45,6 @@ export function addCheck(program: Command): void {
 
 async function findingsAbout(site: Site): Promise<Finding[]> {
   const uid = process.getuid?.() ?? null;
-  const path = site['relay.path'];
-  const target = path === null ? { host: site['relay.host'], port: site['relay.port'] } : { path };
   return [
     await checkConfiguration(site),
     ...(await checkFolder(site.spool, { what: 'the spool', need: true, uid })),
@@ -63,9 +62,25 @@ async function findingsAbout(site: Site): Promise<Finding[]> {
       about: 'trust',
       now: systemClock.now(),
     })),
-    await checkRelay(target, relayTimeoutMs),
+    ...(await checkRelays(site)),
     ...(await Promise.all(templateFolders(site).map(checkTemplates))).flat(),
   ];
+}
+
+async function checkRelays(site: Site): Promise<Finding[]> {
+  const found = site.relays.map(async (relay): Promise<Finding[]> => {
+    const { name } = relay;
+    try {
+      const target = await relayTarget(site, relay);
+      return await checkRelay(target, { name, acceptedSize: site.size, timeoutMs: relayTimeoutMs });
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      // Only the daemon is given its unit's credentials.
+      const level = isFault(error, 'credentials-missing') ? 'warning' : 'problem';
+      return [{ level, about: `relay ${name}`, text: error.message }];
+    }
+  });
+  return (await Promise.all(found)).flat();
 }
 
 async function checkConfiguration(site: Site): Promise<Finding> {

@@ -14,16 +14,18 @@ import {
 } from '../store/members.ts';
 import { touch } from '../store/meta.ts';
 import { cancelFor, releaseHeld } from '../store/outcomes.ts';
+import { forgetBounces } from '../store/refusals.ts';
 import { addressOf, listNamed, oneOf } from './arguments.ts';
 import { cliFault } from './faults.ts';
 import { addMemberImport } from './member-import.ts';
+import { addMemberShow } from './member-show.ts';
 import { counted, instant, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 /** What may be pinned; triple DES is for reading only. */
 const sendCiphers = contentCiphers.filter((cipher) => strengthOf(cipher) >= 128);
 
-/** `member add|remove|list|set|import`. */
+/** `member add|remove|list|show|set|import`. */
 export function addMember(program: Command): void {
   const member = program.command('member').description('say who gets the posts of a list');
   member
@@ -39,6 +41,7 @@ export function addMember(program: Command): void {
     .command('list <list>')
     .description('name all members, and until when their certificates hold')
     .action(onSite<[string]>(list));
+  addMemberShow(member);
   member
     .command('set <list> <address>')
     .description('change a membership')
@@ -53,7 +56,7 @@ export function addMember(program: Command): void {
     )
     .option('--lang <tag>', "the language of his notices; default: the list's")
     .option('--suspend', 'he gets no posts until --resume')
-    .option('--resume', 'he gets posts again')
+    .option('--resume', 'he gets posts again, and what was refused before counts no more')
     .action(onSite<[string, string, SetOptions]>(set));
   addMemberImport(member);
 }
@@ -209,6 +212,7 @@ async function set(session: Session, name: string, text: string, options: SetOpt
       ...(state ? { state } : {}),
     };
     await setMember(tx, { listId: row.id, address }, change);
+    if (options.resume) await forgetBounces(tx, { listId: row.id, address });
     // What he reads may be just what these copies waited for; if not, they wait on.
     const reasons = ['weak-cipher', 'unusable'];
     const expiresAt = now + site['queue.lifetime'];

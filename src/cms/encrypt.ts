@@ -3,6 +3,7 @@ import { type ContentCipher, cipherOf, derAlgorithm } from '../pki/algorithms.ts
 import { derHead, derInteger, derOctets, derOid, derSequence, derSetOf } from '../pki/der.ts';
 import { cipherInto } from './content-cipher.ts';
 import { contentOid } from './content-info.ts';
+import { EphemeralKeys } from './ephemeral-keys.ts';
 import { cmsFault } from './faults.ts';
 import { isAgreement, type Recipient, recipientInfo } from './recipient-info.ts';
 
@@ -29,6 +30,7 @@ export class EncryptedContent {
   readonly #ciphertextLength: number;
   readonly #algorithm: Buffer;
   readonly #contentKey: Buffer;
+  readonly #ephemeral = new EphemeralKeys();
   #disposed = false;
 
   private constructor(d: {
@@ -76,7 +78,7 @@ export class EncryptedContent {
    */
   prefixFor(recipient: Recipient): Buffer {
     if (this.#disposed) throw cmsFault('cms-disposed', {});
-    const recipients = derSetOf(recipientInfo(recipient, this.#contentKey));
+    const recipients = derSetOf(recipientInfo(recipient, this.#contentKey, this.#ephemeral));
     // From inside out: each head stands before what it measures, and the tail is in all of them but the first.
     const ciphertextHead = derHead(0x80, this.#ciphertextLength);
     const contentInfo = Buffer.concat([derOid(contentOid.data), this.#algorithm, ciphertextHead]);
@@ -104,6 +106,7 @@ export class EncryptedContent {
   /** Wipes the content key: no more recipients after this. */
   dispose(): void {
     this.#contentKey.fill(0);
+    this.#ephemeral.dispose();
     this.#disposed = true;
   }
 }

@@ -9,7 +9,7 @@ import {
   type Scalar,
 } from 'yaml';
 import { fault, type Mistake } from './faults.ts';
-import { listenPrefix } from './settings.ts';
+import { listPrefixes } from './settings.ts';
 
 /** One setting as it stands in the file. */
 export interface Entry {
@@ -29,16 +29,16 @@ export const nothing = 'without a value';
 /** Settings by their dotted names. */
 export type Entries = ReadonlyMap<string, Entry>;
 
-/** The settings of one socket, and where it begins. */
-export interface SocketEntries {
+/** The settings of one group of a list, such as one socket of `listen:`, and where it begins. */
+export interface GroupEntries {
   readonly entries: Entries;
   readonly place: string;
 }
 
 export interface Reading {
   readonly entries: Entries;
-  /** The sockets of the list form of `listen:`; null if that form is not used. */
-  readonly sockets: readonly SocketEntries[] | null;
+  /** The groups of `listen:` and `relay:` by prefix, where these are written as lists. */
+  readonly groups: ReadonlyMap<string, readonly GroupEntries[]>;
   readonly mistakes: readonly Mistake[];
 }
 
@@ -58,11 +58,11 @@ export function readEntries(text: string, file: string): Reading {
     fault('config-syntax', { place: placeOf(error.pos[0]), why: error.message }),
   );
   // After a syntax error the rest of the tree is a guess, and so would be every further message.
-  if (syntax.length > 0) return { entries: new Map(), sockets: null, mistakes: syntax };
+  if (syntax.length > 0) return { entries: new Map(), groups: new Map(), mistakes: syntax };
 
   const mistakes: Mistake[] = [];
-  let sockets: SocketEntries[] | null = null;
-  let listenPlace: string | null = null;
+  const groups = new Map<string, GroupEntries[]>();
+  const listPlaces = new Map<string, string>();
 
   const add = (entries: Map<string, Entry>, name: string, entry: Entry): void => {
     const first = entries.get(name);
@@ -90,16 +90,17 @@ export function readEntries(text: string, file: string): Reading {
       const keyPlace = placeOf(key.range?.[0] ?? 0);
       const name = prefix + (isScalar(key) ? textOf(key) : describe(key));
       if (isMap(value)) walk(value, `${name}.`, entries);
-      else if (`${name}.` === listenPrefix && isSeq<ParsedNode>(value)) {
-        if (listenPlace !== null) {
-          mistakes.push(fault('config-twice', { place: keyPlace, setting: name, first: listenPlace }));
-        }
-        listenPlace = keyPlace;
-        sockets = value.items.flatMap((item) => {
-          const socket = new Map<string, Entry>();
-          walk(item, listenPrefix, socket);
-          return isMap(item) ? [{ entries: socket, place: placeOf(item.range[0]) }] : [];
+      else if (listPrefixes.includes(`${name}.`) && isSeq<ParsedNode>(value)) {
+        const first = listPlaces.get(name);
+        if (first !== undefined)
+          mistakes.push(fault('config-twice', { place: keyPlace, setting: name, first }));
+        listPlaces.set(name, keyPlace);
+        const found = value.items.flatMap((item) => {
+          const group = new Map<string, Entry>();
+          walk(item, `${name}.`, group);
+          return isMap(item) ? [{ entries: group, place: placeOf(item.range[0]) }] : [];
         });
+        groups.set(`${name}.`, found);
       } else {
         const place = value === null ? keyPlace : placeOf(value.range[0]);
         add(entries, name, { raw: rawOf(value), found: describe(value), place, keyPlace });
@@ -109,7 +110,7 @@ export function readEntries(text: string, file: string): Reading {
 
   const entries = new Map<string, Entry>();
   walk(document.contents, '', entries);
-  return { entries, sockets, mistakes };
+  return { entries, groups, mistakes };
 }
 
 function textOf(scalar: Scalar): string {

@@ -49,6 +49,14 @@ const head = `# reseal: the settings of the site. Copy this file to reseal.yaml 
 #     - {protocol: lmtp, path: spool/lmtp.sock}
 #     - {protocol: smtp, host: 127.0.0.1, port: 8025}
 #
+# To have several relays: the first takes the copies, the second while the first is down; the third, what is for a
+# partner's domain, and nothing else takes that.
+#
+#   relay:
+#     - {host: mail1.example, tls: required}
+#     - {host: mail2.example, tls: required}
+#     - {host: mx.partner.example, tls: required, domains: [partner.example], rate: 60/m}
+#
 # This file is generated from the program's tables of settings.
 `;
 

@@ -1,4 +1,4 @@
-import type { Entries, SocketEntries } from './entries.ts';
+import type { Entries, GroupEntries } from './entries.ts';
 import { fault, type Mistake } from './faults.ts';
 import { listenPrefix, type SiteValues, siteSettings } from './settings.ts';
 import { absolute, readTable } from './values.ts';
@@ -23,7 +23,7 @@ export const isThisMachine = (host: string): boolean => thisMachine.test(host);
 
 /** The sockets that the file sets, and what is wrong with them. */
 export function readSockets(
-  groups: readonly SocketEntries[],
+  groups: readonly GroupEntries[],
   root: string,
 ): { readonly listen: readonly Listen[]; readonly mistakes: readonly Mistake[] } {
   const mistakes: Mistake[] = [];

@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, faultsOf, isFault } from '../base/errors.ts';
+import type { RelaySettings } from './relays.ts';
 import type { Site } from './site.ts';
 
 /** No secret is longer: protects against a wrong path. */
@@ -13,6 +14,8 @@ const fault = faultsOf({
   'secret-mode': (d: { path: string }) => `${d.path} holds a secret and may be read by others: chmod 600 it`,
   'secret-malformed': (d: { path: string }) =>
     `${d.path} must hold one secret on one line, of at most ${longest} octets, and nothing else`,
+  'credentials-missing': (d: { name: string }) =>
+    `There is no systemd credential ${d.name}: reseal was not started by a unit with LoadCredential=${d.name}:FILE`,
 });
 
 /**
@@ -49,6 +52,21 @@ function theLine(content: Buffer, path: string): Buffer {
 }
 
 type Places = Pick<Site, 'keys.passphrase-file' | 'credentials' | 'environment'>;
+
+/**
+ * The password for a relay from its file or systemd credential, or null if it wants none. Throws as `readSecret`, and
+ * `credentials-missing` where systemd gave no credentials.
+ */
+export async function relayPasswordOf(
+  site: Pick<Site, 'credentials'>,
+  relay: Pick<RelaySettings, 'passwordFile' | 'passwordCredential'>,
+): Promise<string | null> {
+  const { passwordFile, passwordCredential: name } = relay;
+  if (passwordFile === null && name === null) return null;
+  if (name !== null && site.credentials === null) throw fault('credentials-missing', { name });
+  const path = passwordFile ?? join(site.credentials ?? '', name ?? '');
+  return (await readSecret(path)).toString('utf8');
+}
 
 /**
  * The passphrase of the private keys of a list or of the service address, or null if there is none: from

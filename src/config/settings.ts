@@ -12,6 +12,7 @@ import {
   minute,
   octets,
   path,
+  rate,
   second,
 } from '../policy/kinds.ts';
 import { optional, setting, type ValuesOf } from '../policy/setting.ts';
@@ -29,11 +30,14 @@ const mailAddress: Kind<string> = {
     return address ?? z.NEVER;
   }),
 };
+/** A recipient's domain, or `*.` and what all below it end with. */
+const domainPattern =
+  /^(?=.{1,255}$)(\*\.)?[\p{L}\p{N}]([\p{L}\p{N}-]{0,62})(\.[\p{L}\p{N}]([\p{L}\p{N}-]{0,62}))*$/u;
 const port = integer(null, 0, 65_535);
 const fileMode: Kind<string> = matching(/^0?[0-7]{3}$/, 'an octal file mode such as 0660');
 const oneLine = matching(/^\P{Cc}{1,200}$/u, 'one line of text');
 
-/** The settings of the site: name → kind, default, meaning. The only place where they are named. `listen.*` may be given several times. */
+/** The settings of the site: name → kind, default, meaning. The only place where they are named. `listen.*` and `relay.*` may be given several times. */
 export const siteSettings = Object.freeze({
   hostname: optional(
     hostName,
@@ -101,10 +105,21 @@ export const siteSettings = Object.freeze({
     '/var/run/relay.sock',
     'Its Unix socket, instead of host and port.',
   ),
+  'relay.domains': setting(
+    listOf(matching(domainPattern, 'a domain such as example.org or *.example.org (* in quotes)')),
+    [],
+    'The domains of members whose copies go this way; none: all that no other relay names. Of several relays for the same domains the first is used, and the next one while it is down. *.example.org is everything below example.org.',
+  ),
   'relay.tls': setting(
     choice('opportunistic', 'required', 'none'),
     'opportunistic',
-    'TLS to the relay: if it offers it, always and with a valid certificate, or never.',
+    'TLS to the relay: if it offers it, always and with a certificate that is valid for `relay.host`, or never. Posts that ask for REQUIRETLS leave by a relay with required only. DANE and MX look-ups are the business of the mail server that the relay is.',
+  ),
+  'relay.cafile': optional(
+    path,
+    "the machine's authorities",
+    'etc/relay-ca.pem',
+    "A file of the CA certificates (PEM) that may vouch for the relay with `relay.tls: required`, instead of the machine's.",
   ),
   'relay.user': optional(oneLine, 'no authentication', 'reseal', 'The user name for the relay.'),
   'relay.password-file': optional(
@@ -113,10 +128,22 @@ export const siteSettings = Object.freeze({
     'etc/relay.password',
     'A file (mode 0600) with the password for the relay. Passwords are read from files only.',
   ),
+  'relay.password-credential': optional(
+    matching(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,99}$/, 'the name of a systemd credential'),
+    'the file is used',
+    'relay-password',
+    "The systemd credential (LoadCredential) with the password for the relay, instead of a file; the unit's credentials are files too.",
+  ),
   'relay.connections': setting(
     integer(null, 1, 100),
     20,
     'How many connections to the relay may be open at once.',
+  ),
+  'relay.rate': optional(
+    rate,
+    'no limit',
+    '600/m',
+    'How many copies the relay may be given in a second (s) or minute (m). What is more than that waits for its turn.',
   ),
   'relay.timeout': setting(
     duration(second, 60 * minute),
@@ -235,7 +262,9 @@ export type SiteSettingName = keyof typeof siteSettings;
 /** The values of the site's table, before what is absent is filled in. */
 export type SiteValues = ValuesOf<typeof siteSettings>;
 
-/** Settings of one listening socket: the list form of `listen:` gives them several times. */
+/** Settings of one listening socket, and of one relay: the list forms of `listen:` and `relay:` give them several times. */
 export const listenPrefix = 'listen.';
+export const relayPrefix = 'relay.';
+export const listPrefixes: readonly string[] = [listenPrefix, relayPrefix];
 /** In the file, settings for all lists stand below this. */
 export const defaultsPrefix = 'defaults.';

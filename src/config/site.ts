@@ -5,17 +5,25 @@ import { fileURLToPath } from 'node:url';
 import { errnoOf } from '../base/errors.ts';
 import { type ListPolicy, listSettings } from '../policy/settings.ts';
 import { contradictionsIn } from './checks.ts';
-import { type Entries, readEntries } from './entries.ts';
+import { type Entries, type GroupEntries, readEntries } from './entries.ts';
 import { fault, type Mistake } from './faults.ts';
 import { type Listen, readSockets } from './listen.ts';
-import { defaultsPrefix, listenPrefix, type SiteValues, siteSettings } from './settings.ts';
+import { type RelaySettings, readRelays } from './relays.ts';
+import {
+  defaultsPrefix,
+  listenPrefix,
+  listPrefixes,
+  relayPrefix,
+  type SiteValues,
+  siteSettings,
+} from './settings.ts';
 import { absolute, readTable } from './values.ts';
 
 /** What is absent from the file and has a value all the same. */
 type Filled = 'hostname' | 'service.address' | 'postmaster' | 'database' | 'certificates';
 
-/** The configuration of the site, frozen: `site['relay.host']`. Times in milliseconds, sizes in octets, paths absolute. */
-export type Site = Omit<SiteValues, `listen.${string}` | Filled> & {
+/** The configuration of the site, frozen: `site['queue.lifetime']`. Times in milliseconds, sizes in octets, paths absolute. */
+export type Site = Omit<SiteValues, `listen.${string}` | `relay.${string}` | Filled> & {
   readonly [K in Filled]: string;
 } & {
   /** The folder that relative paths are below. */
@@ -23,6 +31,8 @@ export type Site = Omit<SiteValues, `listen.${string}` | Filled> & {
   /** The file that was read; null if there is none and all is default. */
   readonly file: string | null;
   readonly listen: readonly Listen[];
+  /** In the order of the file: of several for the same domains the first is used while it works. */
+  readonly relays: readonly RelaySettings[];
   /** Settings for all lists, as `resolvePolicy` takes them. */
   readonly defaults: Partial<ListPolicy>;
   /** systemd's folder of credentials, or null. */
@@ -76,28 +86,28 @@ export function parseSite(
   const { root } = d;
   const reading = readEntries(text, d.file ?? '');
   const [below, others] = split(reading.entries, defaultsPrefix);
-  // One socket in the plain form is a group of its own, so both forms are read alike.
-  const [socket, own] = split(others, listenPrefix);
-  const plain = { entries: socket, place: [...socket.values()][0]?.keyPlace ?? '' };
-  const groups =
-    reading.sockets === null ? [plain] : [...reading.sockets, ...(socket.size > 0 ? [plain] : [])];
+  const [listenOwn, notListen] = split(others, listenPrefix);
+  const [relayOwn, own] = split(notListen, relayPrefix);
 
   const elsewhere = new Map(Object.keys(listSettings).map((name) => [name, defaultsPrefix + name]));
-  const sockets = readSockets(groups, root);
+  const sockets = readSockets(groupsOf(listenOwn, reading.groups.get(listenPrefix)), root);
+  const relaying = readRelays(groupsOf(relayOwn, reading.groups.get(relayPrefix)), root);
   const written = readTable(siteSettings, own, { root, prefix: '', elsewhere });
   const defaults = readTable(listSettings, below, { root, prefix: defaultsPrefix });
   const values = { ...tableDefaults(root), ...written.values } as SiteValues;
 
-  const mistakes = [...reading.mistakes, ...sockets.mistakes, ...written.mistakes, ...defaults.mistakes];
+  const mistakes = [reading, sockets, relaying, written, defaults].flatMap((part) => part.mistakes);
   const forLists = Object.freeze(defaults.values) as Partial<ListPolicy>;
   // Of values that are wrong by themselves nothing more can be said.
   if (mistakes.length === 0) {
     const { entries } = reading;
-    mistakes.push(...contradictionsIn({ values, listen: sockets.listen, defaults: forLists, entries }));
+    const { listen } = sockets;
+    const { relays } = relaying;
+    mistakes.push(...contradictionsIn({ values, listen, relays, defaults: forLists, entries }));
   }
   const hostname = values.hostname ?? d.machine;
   const site = {
-    ...Object.fromEntries(Object.entries(values).filter(([name]) => !name.startsWith(listenPrefix))),
+    ...Object.fromEntries(Object.entries(values).filter(([name]) => !isRepeated(name))),
     hostname,
     'service.address': values['service.address'] ?? `reseal@${hostname}`,
     postmaster: values.postmaster ?? `postmaster@${hostname}`,
@@ -106,6 +116,7 @@ export function parseSite(
     root,
     file: d.file,
     listen: sockets.listen,
+    relays: relaying.relays,
     defaults: forLists,
     credentials: d.credentials,
   };
@@ -121,6 +132,16 @@ function tableDefaults(root: string): Record<string, unknown> {
       row.kind.isPath ? absolute(root, row.default) : row.default,
     ]),
   );
+}
+
+/** Whether a setting belongs to a socket or a relay, of which there may be several. */
+const isRepeated = (name: string): boolean => listPrefixes.some((prefix) => name.startsWith(prefix));
+
+/** A socket or relay in the plain form is a group of its own, so both forms are read alike. */
+function groupsOf(own: Entries, list: readonly GroupEntries[] | undefined): readonly GroupEntries[] {
+  const plain = { entries: own, place: [...own.values()][0]?.keyPlace ?? '' };
+  if (list === undefined) return [plain];
+  return own.size > 0 ? [...list, plain] : list;
 }
 
 /** Entries with a prefix, and the others. */

@@ -32,10 +32,13 @@ interface Waiting<T> {
  */
 const gatherMs = { least: 2, most: 20 };
 
+/** While the disk has one group, the next one gathers and is committed: its fdatasync follows at once. */
+const groupsAtATime = 2;
+
 /**
- * One writer for all connections. A commit stops the event loop, so outcomes do not gather while one goes on; they
- * are waited for, until none is expected any more, enough have come, or `gatherMs` are over. If a group fails, each of its members is
- * tried alone: one bad row must not keep the others' outcomes from the disk.
+ * One writer for all connections. Outcomes are waited for, until none is expected any more, enough have come, or
+ * `gatherMs` are over. If a group fails, each of its members is tried alone: one bad row must not keep the others' outcomes from
+ * the disk.
  */
 export function groupCommits<T>(
   database: Database,
@@ -44,7 +47,9 @@ export function groupCommits<T>(
 ): Acknowledgements<T> {
   let waiting: Waiting<T>[] = [];
   let expected = 0;
-  let running = false;
+  let groups = 0;
+  /** The next group is about to be taken. */
+  let isDue = false;
   let timer: NodeJS.Timeout | null = null;
   let commitMs = 0;
 
@@ -62,12 +67,14 @@ export function groupCommits<T>(
   };
 
   const flush = async (): Promise<void> => {
-    if (running) return;
-    running = true;
+    if (isDue || groups >= groupsAtATime) return;
+    isDue = true;
     if (timer) clearTimeout(timer);
     timer = null;
     // Of outcomes that came in one turn of the event loop the first would else be written alone.
     await nextTurn();
+    isDue = false;
+    groups++;
     const group = waiting;
     waiting = [];
     const begun = performance.now();
@@ -78,12 +85,12 @@ export function groupCommits<T>(
     } catch {
       for (const one of group) await persist([one.entry]).then(one.resolve, one.reject);
     }
-    running = false;
+    groups--;
     gather();
   };
 
   const gather = (): void => {
-    if (waiting.length === 0 || running) return;
+    if (waiting.length === 0 || isDue || groups >= groupsAtATime) return;
     if (expected === 0 || waiting.length >= patience.enough) void flush();
     else {
       const wait = Math.min(Math.max(commitMs, gatherMs.least), gatherMs.most);

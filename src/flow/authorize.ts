@@ -2,11 +2,13 @@ import { type OpeningCipher, openingCiphers, strengthOf } from '../pki/algorithm
 import type { Reason } from '../pki/reasons.ts';
 import { type Roles, whoMayPost } from '../policy/scenario.ts';
 import type { Findings, OpenReport } from '../smime/open.ts';
+import type { Misfit } from '../smtp/outcome.ts';
 import type { ListContext } from './list-context.ts';
 
 /** Why a post was decided as it was; with the engine's reasons, the closed set that ledger and `explain` use. */
 export type DecisionReason =
   | Reason
+  | Misfit
   | 'may-not-post'
   | 'list-closed'
   | 'not-encrypted'
@@ -25,7 +27,13 @@ export type DropReason = 'malformed' | 'loop' | 'null-sender' | 'automatic' | 'd
 /** What the list does with a post. Recorded once (RULES 18). */
 export type Decision =
   | { readonly kind: 'authorized'; readonly rule: string; readonly author: string | null }
-  | { readonly kind: 'held' | 'refused' | 'dropped'; readonly rule: string; readonly reason: DecisionReason };
+  | {
+      readonly kind: 'held' | 'refused' | 'dropped';
+      readonly rule: string;
+      readonly reason: DecisionReason;
+      /** What is to be said beside the sentence of the reason. */
+      readonly detail?: string;
+    };
 
 export interface PostFacts {
   readonly report: Findings;

@@ -1,5 +1,5 @@
 import type { ContentCipher } from '../pki/algorithms.ts';
-import type { Phase } from '../smime/seal.ts';
+import type { FindSealKeys } from '../smime/workers.ts';
 import type { Copy } from '../smtp/pool.ts';
 import type { MessageRow } from '../store/messages.ts';
 import type { DeliveryRow } from '../store/schema.ts';
@@ -51,6 +51,7 @@ export async function sealBatch(
     readonly certificates: ReadonlyMap<string, MemberCertificate>;
     readonly header: Buffer;
     readonly envelope: Envelope;
+    readonly findKeys: FindSealKeys;
   },
 ): Promise<SealedBatch> {
   const missing: MissingCopy[] = [];
@@ -73,20 +74,16 @@ export async function sealBatch(
     const copies = await seal.address(
       cipher,
       group.map((one) => one.certificate.recipient),
+      d.findKeys,
     );
-    const made = group.map((one, index) => ({ ...one, copy: copies[index] }));
-    for (const { row, copy } of made) {
-      if (copy && 'unusable' in copy)
+    for (const copy of copies) {
+      const one = group[copy.at];
+      if (!one) continue;
+      const { row, certificate } = one;
+      if ('unusable' in copy) {
         missing.push({ row, certificate: { usable: false, reason: 'unusable', detail: copy.unusable } });
-    }
-    const usable = made.flatMap(({ row, certificate, copy }) =>
-      copy && 'head' in copy ? [{ row, certificate, copy }] : [],
-    );
-    // The encoding that the batch before used last is still there: its phase comes first.
-    const alive = await seal.alivePhase(cipher);
-    const order = (phase: Phase): number => (phase === alive ? -1 : phase);
-    usable.sort((a, b) => order(a.copy.phase) - order(b.copy.phase));
-    for (const { row, certificate, copy } of usable) {
+        continue;
+      }
       const { sha256, choice } = certificate;
       ready.push({
         row,

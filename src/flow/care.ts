@@ -7,6 +7,7 @@ import { tellAuthors } from './author-summary.ts';
 import { type BestParts, replaceExpired } from './best-certificate.ts';
 import { endingNotice, warnOfEnding } from './expiry-care.ts';
 import { type HousekeepingParts, houseWork } from './housekeeping.ts';
+import { type JudgeParts, judgeAllRefusals } from './judge-refusals.ts';
 import type { EvidenceCare } from './keep-evidence.ts';
 import { careForListKeys, type KeyCareParts } from './key-expiry.ts';
 import { everyList, type ListContext } from './list-context.ts';
@@ -14,7 +15,7 @@ import { type ReportParts, reportToOwners } from './owner-report.ts';
 import { releaseNowValid } from './release.ts';
 import { tellWaiting } from './tell-waiting.ts';
 
-export interface CareParts extends HousekeepingParts, BestParts, Omit<KeyCareParts, 'keyring'> {
+export interface CareParts extends HousekeepingParts, BestParts, JudgeParts, Omit<KeyCareParts, 'keyring'> {
   readonly keyring: KeyCareParts['keyring'] & ReportParts['keyring'];
   readonly findRecipients: ReportParts['findRecipients'];
   readonly evidence: Pick<EvidenceCare, 'keep'>;
@@ -59,6 +60,7 @@ export async function takeCare(parts: CareParts): Promise<Cared> {
       waiting: () => tellWaiting(parts),
       ending: () => warnOfEnding(parts, open),
       keys: () => careForListKeys(parts, lists),
+      refusals: () => judgeAllRefusals(parts),
       authors: () => ofLists((list) => tellAuthors(parts, list)),
       reports: () => ofLists((list) => reportToOwners(parts, list)),
       warnings: () => forgetNotices(q, { kind: endingNotice, before: now - warningKeptMs }),

@@ -1,5 +1,4 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { dayOf } from '../base/day.ts';
 import { errnoOf, Fault, wordsOf } from '../base/errors.ts';
@@ -196,31 +195,6 @@ export async function checkMemberCertificates(q: Queries, now: number): Promise<
       : []),
     finding('good', 'certificates', `${count} in use to encrypt to members`),
   ];
-}
-
-/** Whether something answers where copies go to; nothing is said to it. */
-export function checkRelay(
-  target: { readonly host: string; readonly port: number } | { readonly path: string },
-  timeoutMs: number,
-): Promise<Finding> {
-  const name = 'path' in target ? target.path : `${target.host}:${target.port}`;
-  return new Promise((resolve) => {
-    const socket = connect(target);
-    const end = (level: Finding['level'], text: string) => {
-      socket.destroy();
-      resolve(finding(level, `relay ${name}`, text));
-    };
-    socket.setTimeout(timeoutMs, () =>
-      end('problem', 'it does not answer: look at relay.host, relay.port and the firewall'),
-    );
-    socket.on('error', (error) =>
-      end(
-        'problem',
-        `no connection (${errnoOf(error) ?? wordsOf(error)}): is the mail server running, and are relay.host and relay.port right?`,
-      ),
-    );
-    socket.on('connect', () => end('good', 'it can be reached'));
-  });
 }
 
 /** Whether every template of the site's own folders can be read and has no mistake in its language. */

@@ -14,16 +14,17 @@ import { findMember, listsOfAddress } from '../store/members.ts';
 import { noticeDue, wasNoticed } from '../store/notices.ts';
 import type { Purpose } from '../store/schema.ts';
 import { addToken, hasToken, useToken } from '../store/tokens.ts';
+import { readCapabilities } from './certificate-facts.ts';
 import { mirrorAddress } from './file-certificates.ts';
 import { inGroups } from './fingerprint.ts';
 import type { Filing } from './harvest.ts';
 import { type ListContext, languageOf } from './list-context.ts';
 import { spoolLocalMail } from './local-mail.ts';
-import { readCapabilities, sealRecipientOf } from './member-certificate.ts';
 import type { Notice } from './notify.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 import { releaseCopies } from './release.ts';
 import { alertOwners } from './report-mails.ts';
+import { sealKeyOf } from './seal-keys.ts';
 import { useFor } from './use-certificate.ts';
 
 // RULES 15: who can once read a mailbox can get a certificate for it. A certificate with another key waits for a proof
@@ -148,8 +149,10 @@ async function oldCertificate(
   const unknown = list.policy['send.cipher'];
   const choice = chooseAlgorithms(certificate, capabilities, {}, { unknown, receivedBits: 0 });
   if (!choice) return null;
-  const recipient = sealRecipientOf(row, certificate, choice.keyTransport);
-  return { sha256: row.sha256, sealFor: { recipient, cipher: choice.cipher } };
+  const { sha256 } = row;
+  const recipient = { sha256, transport: choice.keyTransport };
+  const key = sealKeyOf(row, certificate);
+  return { sha256, sealFor: { recipient, key, cipher: choice.cipher } };
 }
 
 async function tellOwners(

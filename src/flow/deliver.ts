@@ -1,5 +1,6 @@
 import { wordsOf } from '../base/errors.ts';
-import { claim, nextDueAt } from '../store/deliveries.ts';
+import { isBulk } from '../smtp/bulk.ts';
+import { claim, type DuePosting, duePostings, nextDueAt } from '../store/deliveries.ts';
 import { type SendParts, startBatches } from './send-batches.ts';
 
 export interface DeliverParts extends SendParts {
@@ -15,8 +16,8 @@ export interface Delivery {
 }
 
 const batchSize = 100;
-/** Batches prepared beside each other, of different postings: a slow one does not hold up the others. */
-const batchesAtATime = 3;
+/** Postings that have a batch prepared or sent at a time. Each has its content in memory: of large ones there are few. */
+const postingsAtATime = { small: 8, bulk: 2 };
 /** Longer than any attempt takes; rows of a dead daemon are freed at start, not by this. */
 const leaseMs = 6 * 3_600_000;
 /** How often the table is looked at without being woken. */
@@ -24,64 +25,99 @@ const idleMs = 60_000;
 /** How long the table is left alone when it could not be read or written. */
 const troubledMs = 5000;
 
-/** Starts the delivery: claims batches of due rows as long as there are any, then waits for the next one's time. */
+/**
+ * Starts the delivery: postings with due rows take turns, a batch each; when the last copies of a batch begin, the next
+ * one is claimed, of the same posting if no other waits. Then it waits for the next row's time.
+ */
 export function startDelivery(parts: DeliverParts): Delivery {
-  const underWay = new Map<number, Promise<void>>();
+  /** Postings that wait for their turn, in that order. */
+  const waiting = new Map<number, DuePosting>();
+  /** Postings whose latest batch has copies that did not begin yet. */
+  const busy = new Map<number, DuePosting>();
+  const underWay = new Set<Promise<void>>();
   let stopping = false;
   const batches = startBatches(parts, () => stopping);
   let claiming = false;
   let again = false;
+  let mustLook = false;
   let claims: Promise<void> = Promise.resolve();
   let timer: NodeJS.Timeout | null = null;
 
-  const look = (): void => {
-    if (claiming) {
-      again = true;
-      return;
-    }
+  const go = (): void => {
+    again = true;
+    if (claiming || stopping) return;
     claiming = true;
     claims = claimUntilQuiet();
   };
 
-  const claimUntilQuiet = async (): Promise<void> => {
-    let troubled = false;
-    do {
-      again = false;
-      try {
-        await claimWhilePossible();
-      } catch (error) {
-        parts.log.error('delivery-failed', { detail: wordsOf(error) });
-        again = false;
-        troubled = true;
-      }
-    } while (again && !stopping);
-    // In the same turn as the question above: a wake in between would be lost.
-    claiming = false;
-    await rest(troubled ? troubledMs : 50);
+  const look = (): void => {
+    mustLook = true;
+    go();
   };
 
-  const claimWhilePossible = async (): Promise<void> => {
-    while (!stopping && underWay.size < batchesAtATime) {
-      const rows = await claim(parts.database.q, {
-        lease: parts.lease,
-        now: parts.clock.now(),
-        limit: batchSize,
-        leaseMs,
-        notPostings: [...underWay.keys()],
-        node: parts.node,
-      });
-      const postingId = rows[0]?.postingId;
-      if (postingId === undefined) return;
-      const work = batches.deliver(postingId, rows).finally(() => {
-        underWay.delete(postingId);
-        look();
-      });
-      underWay.set(postingId, work);
+  const claimUntilQuiet = async (): Promise<void> => {
+    let troubled = false;
+    while (again && !stopping && !troubled) {
+      again = false;
+      try {
+        if (mustLook) await lookForDue();
+        for (const posting of [...waiting.values()]) if (hasRoom(posting)) await claimOf(posting);
+      } catch (error) {
+        parts.log.error('delivery-failed', { detail: wordsOf(error) });
+        mustLook = true;
+        troubled = true;
+      }
     }
+    // In the same turn as the question above: a wake in between would be lost.
+    claiming = false;
+    // What is in work says itself when it has room for more.
+    await rest(troubled ? troubledMs : underWay.size > 0 ? 1000 : 50);
+  };
+
+  const lookForDue = async (): Promise<void> => {
+    mustLook = false;
+    const due = await duePostings(parts.database.q, { now: parts.clock.now(), node: parts.node });
+    for (const one of due) if (!busy.has(one.postingId)) waiting.set(one.postingId, one);
+  };
+
+  const hasRoom = (posting: DuePosting): boolean => {
+    const bulk = isBulk(posting.octets);
+    const alike = [...busy.values()].filter((one) => isBulk(one.octets) === bulk);
+    return !stopping && alike.length < (bulk ? postingsAtATime.bulk : postingsAtATime.small);
+  };
+
+  const claimOf = async (posting: DuePosting): Promise<void> => {
+    const { postingId } = posting;
+    const now = parts.clock.now();
+    const rows = await claim(parts.database.q, {
+      postingId,
+      lease: parts.lease,
+      now,
+      limit: batchSize,
+      leaseMs,
+    });
+    waiting.delete(postingId);
+    if (rows.length === 0) return;
+    busy.set(postingId, posting);
+    let isSpare = false;
+    const spare = (): void => {
+      if (isSpare) return;
+      isSpare = true;
+      busy.delete(postingId);
+      waiting.set(postingId, posting);
+      go();
+    };
+    const work: Promise<void> = batches.deliver(postingId, rows, spare).finally(() => {
+      underWay.delete(work);
+      spare();
+      // The end of a posting may have queued a report.
+      look();
+    });
+    underWay.add(work);
   };
 
   const rest = async (atLeastMs: number): Promise<void> => {
-    if (stopping || underWay.size >= batchesAtATime) return;
+    if (stopping) return;
     // A table that cannot be read now is looked at again after `idleMs`.
     const next = await nextDueAt(parts.database.q).catch(() => null);
     if (stopping) return;
@@ -92,16 +128,13 @@ export function startDelivery(parts: DeliverParts): Delivery {
   };
 
   return {
-    wake: () => {
-      if (!stopping) look();
-    },
+    wake: look,
     async stop() {
       stopping = true;
       if (timer) clearTimeout(timer);
       // What is being claimed becomes a batch under way, which gives its rows back.
       await claims;
-      while (underWay.size > 0) await Promise.all(underWay.values());
-      await batches.end();
+      while (underWay.size > 0) await Promise.all(underWay);
     },
   };
 }

@@ -4,10 +4,13 @@ import { findMessage } from '../store/messages.ts';
 import { findPosting, finishPosting, idlePostings } from '../store/postings.ts';
 import type { DeliveryRow } from '../store/schema.ts';
 import { type SummaryParts, tellAuthor } from './author-summary.ts';
+import { type JudgeParts, judgeRefusals } from './judge-refusals.ts';
 import { listOf } from './list-context.ts';
 import { queueIf, type SpooledMail } from './local-mail.ts';
 import { missingReasons } from './member-certificate.ts';
 import { addressesOf, noticesTo } from './report-mails.ts';
+
+export type EndParts = SummaryParts & JudgeParts;
 
 /** Members named in one report; `explain` has all of them. */
 const mostNamed = 20;
@@ -20,8 +23,9 @@ const atOnce = 10_000;
  * for each), in the transaction that marks it done: a posting that a crash, or a report that cannot be written, left
  * idle is for `endPostings`. What waited in vain for a certificate is for the weekly report. Whether it was ended.
  */
-export async function endPosting(parts: SummaryParts, postingId: number): Promise<boolean> {
+export async function endPosting(parts: EndParts, postingId: number): Promise<boolean> {
   const { q } = parts.database;
+  await judgeRefusals(parts, postingId);
   // Asked after each batch, so it has to be cheap: the copies are read once, when the last of them ended.
   if ((await idlePostings(q, { id: postingId, limit: 1 })).length === 0) return false;
   const rows = await deliveriesOf(q, postingId);
@@ -39,7 +43,7 @@ const isMissing = (reason: string | null): boolean =>
   (missingReasons as readonly string[]).includes(reason ?? '');
 
 /** Ends all postings whose copies are over and whose end nobody has written down. Gives their number. */
-export async function endPostings(parts: SummaryParts): Promise<number> {
+export async function endPostings(parts: EndParts): Promise<number> {
   let ended = 0;
   // Those that cannot be ended now stay idle: each is looked at once.
   for (const id of await idlePostings(parts.database.q, { limit: atOnce }))

@@ -7,15 +7,15 @@ import { forgetMessages, markRemoved, messagesToClean } from '../store/messages.
 import { forgetReplies } from '../store/notices.ts';
 import { expireDue } from '../store/outcomes.ts';
 import { expirePostings } from '../store/postings.ts';
+import { forgetRefusals } from '../store/refusals.ts';
 import { forgetSignatures } from '../store/signatures.ts';
 import type { Spool } from '../store/spool.ts';
 import { forgetStarts } from '../store/starts.ts';
-import type { SummaryParts } from './author-summary.ts';
-import { endPostings } from './failure-report.ts';
+import { type EndParts, endPostings } from './failure-report.ts';
 import type { ListContext } from './list-context.ts';
 import { endQuarantine } from './quarantine.ts';
 
-export interface HousekeepingParts extends SummaryParts {
+export interface HousekeepingParts extends EndParts {
   readonly database: Database;
   readonly spool: Spool;
   readonly log: Log;
@@ -27,6 +27,8 @@ export interface HousekeepingParts extends SummaryParts {
 }
 
 const batch = 500;
+/** The longest that `bounce.days` can be. */
+const longestBounceMs = 365 * dayMs;
 
 /**
  * The work that ends what waited too long and forgets what is over, in order: held and deferred copies past their time,
@@ -69,6 +71,7 @@ export function houseWork(parts: HousekeepingParts, lists: readonly ListContext[
     forgotten: async () => {
       const replayDays = Math.max(30, ...lists.map((list) => list.policy['replay.days']));
       await forgetSignatures(database.q, now - replayDays * dayMs);
+      await forgetRefusals(database.q, now - longestBounceMs);
       await forgetReplies(database.q, now - dayMs);
       await forgetStarts(database.q, before);
       let sum = 0;

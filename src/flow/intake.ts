@@ -3,7 +3,7 @@ import type { Log } from '../base/log.ts';
 import { addressKind } from '../policy/list-name.ts';
 import { judgeOuter } from '../policy/outer.ts';
 import type { Database, Queries } from '../store/database.ts';
-import { record } from '../store/ledger.ts';
+import { type LedgerEntry, record } from '../store/ledger.ts';
 import { insertMessage, type NewMessage } from '../store/messages.ts';
 import type { PostingKind } from '../store/schema.ts';
 import type { Spool } from '../store/spool.ts';
@@ -108,48 +108,62 @@ export async function judgeOuterHeader(
   return judgement.refuse ? judgement : null;
 }
 
+/** A message of `spool/incoming`. */
+export interface Arrival {
+  readonly id: string;
+  /** Recipients that heard a refusal in the session; forgotten in a crash, they are judged again by `authorize`. */
+  readonly refused: readonly string[];
+}
+
 /**
- * Takes a message of `spool/incoming` in: its row and one posting per list and purpose in one transaction, then the
- * rename to `spool/messages`. Repeated after a crash it gives the same rows. `refused` are recipients that heard a
- * refusal in the session; forgotten in a crash, they are judged again by `authorize`.
+ * Takes messages of `spool/incoming` in: their rows and one posting per list and purpose in one transaction, then the
+ * rename of each to `spool/messages`. All or none; repeated after a crash it gives the same rows.
  */
-export async function intake(
-  parts: IntakeParts,
-  spoolId: string,
-  refused: readonly string[] = [],
-): Promise<void> {
-  const { database, spool } = parts;
-  const { envelope, receivedAt, bytes } = await spool.read(spoolId);
-  const outer = tryReadOuter(bytes);
-  const postings = await postingsFor(
-    parts,
-    envelope.to.filter((address) => !refused.includes(address)),
+export async function intake(parts: IntakeParts, arrivals: readonly Arrival[]): Promise<void> {
+  const { database, spool, log } = parts;
+  const arrived = await Promise.all(arrivals.map((one) => readArrival(parts, one)));
+  await database.write(async (tx) => {
+    const entries: LedgerEntry[] = [];
+    for (const { message, postings, received } of arrived)
+      if (await insertMessage(tx, message, postings)) entries.push(received);
+    await record(tx, entries);
+  });
+  await Promise.all(
+    arrived.map(async ({ message: { id, envelope, size } }) => {
+      await spool.settle(id);
+      log.event('received', { id, from: envelope.from, to: envelope.to, size });
+    }),
   );
+}
+
+async function readArrival(parts: IntakeParts, { id, refused }: Arrival) {
+  const { envelope, receivedAt, bytes } = await parts.spool.read(id);
+  const outer = tryReadOuter(bytes);
+  const size = bytes.length;
   const message: NewMessage = {
-    id: spoolId,
+    id,
     origin: envelope.protocol === 'local' ? 'inject' : 'smtp',
     envelope,
     receivedAt,
-    size: bytes.length,
+    size,
     messageId: outer?.messageId ?? null,
     subject: outer?.subject ?? null,
     fromAddress: outer?.from ?? null,
     bodySha256: outer?.bodySha256 ?? '',
     node: parts.node,
   };
-  await database.write(async (tx) => {
-    const isNew = await insertMessage(tx, message, postings);
-    if (!isNew) return;
-    await record(tx, {
-      at: receivedAt,
-      messageId: spoolId,
-      event: 'received',
-      detail: `received from ${envelope.client}, ${bytes.length} octets`,
-      data: { envelopeFrom: envelope.from, to: envelope.to, from: message.fromAddress, size: bytes.length },
-    });
-  });
-  await spool.settle(spoolId);
-  parts.log.event('received', { id: spoolId, from: envelope.from, to: envelope.to, size: bytes.length });
+  const postings = await postingsFor(
+    parts,
+    envelope.to.filter((address) => !refused.includes(address)),
+  );
+  const received: LedgerEntry = {
+    at: receivedAt,
+    messageId: id,
+    event: 'received',
+    detail: `received from ${envelope.client}, ${size} octets`,
+    data: { envelopeFrom: envelope.from, to: envelope.to, from: message.fromAddress, size },
+  };
+  return { message, postings, received };
 }
 
 /** The outer header, or null if it is too large to read. */

@@ -24,9 +24,23 @@ export interface CertificateObjection {
   readonly why: string;
 }
 
+/** What of a certificate is judged beside its path. */
+export type Judged = Pick<
+  Certificate,
+  | 'subject'
+  | 'issuer'
+  | 'notBefore'
+  | 'notAfter'
+  | 'keyType'
+  | 'keyUsage'
+  | 'extendedKeyUsage'
+  | 'rsaBits'
+  | 'curve'
+>;
+
 /** What speaks against a certificate whoever vouches for it (RFC 8550 4); null if nothing. `at` in ms. */
 export function objectionToItself(
-  certificate: Certificate,
+  certificate: Judged,
   d: { readonly at: number; readonly purpose: 'sign' | 'encrypt'; readonly floor: Floor },
 ): CertificateObjection | null {
   const { at, purpose, floor } = d;
@@ -43,7 +57,7 @@ export function objectionToItself(
 }
 
 /** Of what speaks against it by itself, its dates. */
-export function objectionToDates(certificate: Certificate, at: number): CertificateObjection | null {
+export function objectionToDates(certificate: Judged, at: number): CertificateObjection | null {
   const { notAfter, notBefore } = certificate;
   const no = (reason: 'expired' | 'not-yet-valid', day: number): CertificateObjection => ({
     reason,

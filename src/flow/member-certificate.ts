@@ -1,16 +1,14 @@
 import type { Clock } from '../base/clock.ts';
-import { isFault } from '../base/errors.ts';
-import { type Capabilities, parseCapabilities } from '../cms/capabilities.ts';
+import type { Capabilities } from '../cms/capabilities.ts';
 import type { KeyTransport } from '../cms/encrypt.ts';
 import { contentCiphers, strengthOf } from '../pki/algorithms.ts';
-import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
+import { mayServe, parseCertificate } from '../pki/certificate.ts';
 import type { PathResult } from '../pki/path.ts';
 import { type AlgorithmPins, type Choice, chooseAlgorithms } from '../smime/choose.ts';
 import type { SealRecipient } from '../smime/jobs.ts';
 import { pendingAmong } from '../store/bindings.ts';
 import {
   type BoundCertificate,
-  type CertificateRow,
   capabilitiesOf,
   capabilitiesOfMany,
   inUseMany,
@@ -18,6 +16,7 @@ import {
 } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';
 import type { JsonObject } from '../store/schema.ts';
+import { type CertificateFacts, readCapabilities, rememberFacts } from './certificate-facts.ts';
 import {
   type CertificateReason,
   objectionToItself,
@@ -88,6 +87,7 @@ export function findRecipientsWith(d: {
   /** Brings a certificate in use again because the one in use cannot be used any more, and why. */
   useInstead: UseInstead;
 }): FindRecipients {
+  const factsOf = rememberFacts();
   return async (list, members, receivedBits, brought) => {
     const now = d.clock.now();
     const addresses = members.map((member) => member.address);
@@ -108,11 +108,11 @@ export function findRecipientsWith(d: {
         found.set(address, none(address, d.fileProblemOf(address), others));
         continue;
       }
-      const judgeRow = (one: BoundCertificate, capabilities: Buffer | undefined) => {
-        const certificate = parseCertificate(one.der);
-        const path = () => d.pathOf(list, certificate);
-        const read = readCapabilities(capabilities ?? certificate.smimeCapabilities);
-        return judge(list, member, { row: one, certificate, capabilities: read, path, now, receivedBits });
+      const judgeRow = (one: BoundCertificate, signedOnes: Buffer | undefined) => {
+        const certificate = factsOf(one);
+        const path = () => d.pathOf(list, { sha256: one.sha256, read: () => parseCertificate(one.der) });
+        const capabilities = signedOnes ? readCapabilities(signedOnes) : certificate.capabilities;
+        return judge(list, member, { row: one, certificate, capabilities, path, now, receivedBits });
       };
       const first = await judgeRow(row, news?.capabilities ?? signed.get(row.spkiSha256)?.der);
       found.set(
@@ -171,25 +171,12 @@ function none(
   return missing('no-certificate', `no certificate is known for ${address}`);
 }
 
-/**
- * Signed capabilities of the key, else those that its certificate states (RFC 4262). What cannot be read says nothing:
- * thrown, one member's broken attribute would hold up the copies of all.
- */
-export function readCapabilities(der: Buffer | null): Capabilities | null {
-  try {
-    return der && parseCapabilities(der);
-  } catch (error) {
-    if (isFault(error)) return null;
-    throw error;
-  }
-}
-
 async function judge(
   list: ListContext,
   member: MemberSettings,
   facts: {
     readonly row: BoundCertificate;
-    readonly certificate: Certificate;
+    readonly certificate: CertificateFacts;
     readonly capabilities: Capabilities | null;
     readonly path: () => Promise<PathResult>;
     readonly now: number;
@@ -216,18 +203,8 @@ async function judge(
     return missing('unusable', `mail can not be encrypted to a key of the type ${certificate.keyType}`);
   if (strengthOf(choice.cipher) < list.floor.cipherBits)
     return missing('weak-cipher', `${choice.cipher} is weaker than the list's minimum.cipher`);
-  const recipient = sealRecipientOf(row, certificate, choice.keyTransport);
-  return { usable: true, recipient, choice, sha256: row.sha256 };
-}
-
-/** A stored certificate as sealing needs it. */
-export function sealRecipientOf(
-  { sha256, issuerDer, serialDer, publicKey, keyForm }: CertificateRow,
-  { keyType, curve }: Certificate,
-  transport: KeyTransport,
-): SealRecipient {
-  const key = { form: keyForm, der: publicKey };
-  return { sha256, issuerDer, serialDer, publicKey: key, keyType, curve, transport };
+  const { sha256 } = row;
+  return { usable: true, recipient: { sha256, transport: choice.keyTransport }, choice, sha256 };
 }
 
 /** The ways to send a content key that `member set` may pin. */

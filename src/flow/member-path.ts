@@ -9,7 +9,13 @@ import { isNothing, merged, nothingObtained, type Obtained } from './obtained.ts
 import type { RevocationBook } from './revocation-book.ts';
 
 /** Validates the path of a certificate that a copy is to be encrypted to (RFC 8550 4.2, RFC 5280 6). */
-export type PathOf = (list: ListContext, certificate: Certificate) => Promise<PathResult>;
+export type PathOf = (list: ListContext, certificate: Readable) => Promise<PathResult>;
+
+/** A certificate that is read only if it must be: most were validated a moment ago. */
+export interface Readable {
+  readonly sha256: string;
+  read(): Certificate;
+}
 
 /** How long a valid path is believed without being validated again; the member's own dates are looked at each time. */
 const believedMs = 600_000;
@@ -56,12 +62,13 @@ export function validatePathsWith(d: {
     return validatePath(certificate, { ...request, intermediates });
   };
 
-  return async (list, certificate) => {
+  return async (list, readable) => {
     const at = d.clock.now();
     const anchors = await d.keyring.anchorsOf(list);
-    const key = `${list.id} ${list.policy.revocation} ${certificate.sha256}`;
+    const key = `${list.id} ${list.policy.revocation} ${readable.sha256}`;
     const known = believedFor(anchors).get(key);
     if (known && known.until > at) return known.result;
+    const certificate = readable.read();
     let obtained = nothingObtained;
     let result = await validate(list, certificate, { anchors, at, obtained });
     for (let round = 0; round < mostRounds; round++) {

@@ -8,7 +8,7 @@ import { decodeWords } from '../mime/words.ts';
 import type { ContentCipher } from '../pki/algorithms.ts';
 import type { KeyPair } from '../pki/keys.ts';
 import { furtherAddress } from '../policy/list-name.ts';
-import type { SealRecipient } from '../smime/jobs.ts';
+import type { SealKey, SealRecipient } from '../smime/jobs.ts';
 import type { CryptoWorkers } from '../smime/workers.ts';
 import { renderMail } from '../template/mail.ts';
 import type { Templates, Variables } from '../template/templates.ts';
@@ -36,7 +36,11 @@ export interface Notice {
   /** The pair that signs, if it is not the one in use: who announces a new key signs with the one that is known. */
   readonly signWith?: KeyPair;
   /** Encrypted to this certificate, what it says of itself too: outside stands a Subject that says nothing. */
-  readonly sealFor?: { readonly recipient: SealRecipient; readonly cipher: ContentCipher };
+  readonly sealFor?: {
+    readonly recipient: SealRecipient;
+    readonly key: SealKey;
+    readonly cipher: ContentCipher;
+  };
 }
 
 /** A composed mail, ready to be queued as a message of origin `local`. */
@@ -158,12 +162,12 @@ const hideSubject = ([name, value]: readonly [string, string]): readonly [string
 async function seal(
   parts: ComposeParts,
   entity: Buffer,
-  { recipient, cipher }: NonNullable<Notice['sealFor']>,
+  { recipient, key, cipher }: NonNullable<Notice['sealFor']>,
 ): Promise<Buffer> {
   const plaintext = new Plaintext(entity);
   const session = await parts.workers.seal(plaintext, cipher).finally(() => plaintext.wipe());
   try {
-    const [addressed] = await session.address([recipient]);
+    const [addressed] = await session.address([recipient], async () => [key]);
     if (!addressed || 'unusable' in addressed)
       throw noticeFault('notice-unsealed', { why: addressed?.unusable ?? 'there is no recipient' });
     const head = Buffer.from(addressed.head);

@@ -125,7 +125,7 @@ async function decideByKind(parts: FlowParts, work: PostingWork, report: OpenRep
   const { entity, ...facts } = report;
   switch (work.posting.kind) {
     case 'post':
-      return decidePost(parts, work, facts);
+      return decidePost(parts, work, facts, report.encrypted ? (entity?.length ?? null) : null);
     case 'owner':
     case 'editor':
       return forwardToRole(parts, work, facts);

@@ -17,6 +17,7 @@ import type { SpooledMail } from './local-mail.ts';
 import { loopsThrough } from './outer.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 import { type Prepared, prepareFor } from './prepare.ts';
+import { unlessUnfit } from './relay-fit.ts';
 import { sightingOf } from './replay.ts';
 import { alertOwners, answerSender, mailVariables, tellRole } from './report-mails.ts';
 import { sentenceFor, toJson, verdictRecord } from './verdict-record.ts';
@@ -58,15 +59,21 @@ export async function dropBeforeOpening(
 
 /**
  * Decides a post that was opened: harvest, authorize, and one record with its ledger line, the mails about it and, if
- * it is authorized, the parts that every copy shares. Gives whether copies are to go out. One that was held or refused
- * because nobody vouched for its signature comes here a second time when somebody does (`judge-again`).
+ * it is authorized, the parts that every copy shares. `openedSize` is that of what was inside, if it came encrypted. Gives
+ * whether copies are to go out. One that was held or refused because nobody vouched for its signature comes here a second time
+ * when somebody does (`judge-again`).
  */
-export async function decidePost(parts: FlowParts, work: PostingWork, report: Findings): Promise<boolean> {
+export async function decidePost(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Findings,
+  openedSize: number | null,
+): Promise<boolean> {
   const { list, spooled } = work;
   await harvestPost(parts, work, report);
   const roles = await rolesOn(parts.database.q, list, report.claimed ?? '');
   const replay = await sightingOf(parts, work, report);
-  const decision = authorize(list, {
+  const judged = authorize(list, {
     report,
     roles,
     replay,
@@ -74,12 +81,14 @@ export async function decidePost(parts: FlowParts, work: PostingWork, report: Fi
     size: spooled.bytes.length,
   });
   const at = parts.clock.now();
+  // A held post may yet be released: what its copies would share is fixed now all the same.
+  const goesOn = judged.kind === 'authorized' || judged.kind === 'held';
+  const fixed = goesOn ? await fixFor(parts, work, report, at) : null;
+  const post = fixed && { work, prepared: fixed.prepared, openedSize };
+  const decision = post ? await unlessUnfit(parts.relays, judged, post) : judged;
   // Who moderates knows already of one that was held and stays so.
   const isTold = work.posting.state === 'held' && decision.kind === 'held';
   const mails = isTold ? [] : await mailsAbout(parts, work, report, decision);
-  // A held post may yet be released: what its copies would share is fixed now all the same.
-  const goesOn = decision.kind === 'authorized' || decision.kind === 'held';
-  const fixed = goesOn ? await fixFor(parts, work, report, at) : null;
   const conclusion = concludeFrom(work, report, decision, mails, fixed);
   const isNew = await parts.database.write((tx) => conclude(tx, work, conclusion, at));
   const { rule } = decision;
@@ -120,9 +129,15 @@ function concludeFrom(
     };
   }
   const { reason } = decision;
-  const detail = sentenceFor(reason, report);
+  const detail = wordsFor(decision, report);
   const retryUntil = judgeableUntil(work.list, report, { decision, receivedAt });
   return { state: decision.kind, event: decision.kind, reason, detail, verdict, mails, retryUntil, ...kept };
+}
+
+/** The sentence of a decision against a post, with what there is to say beside it. */
+function wordsFor(decision: Exclude<Decision, { kind: 'authorized' }>, report: Findings): string {
+  const { reason, detail } = decision;
+  return `${sentenceFor(reason, report)}${detail === undefined ? '' : ` (${detail})`}`;
 }
 
 /** What is fixed for all copies of a post at this moment (RULES 18), and words about it for the ledger. */
@@ -186,8 +201,18 @@ async function mailsAbout(
   decision: Decision,
 ): Promise<SpooledMail[]> {
   if (decision.kind === 'authorized' || decision.kind === 'dropped') return [];
-  const reasonText = sentenceFor(decision.reason, report);
+  const reasonText = wordsFor(decision, report);
   const mail = mailVariables(work);
+  if (decision.rule === 'relay') {
+    const variables = { mail: { date: mail.date }, reason: decision.reason, reason_text: reasonText };
+    const answer = await answerSender(parts, work, report, {
+      template: 'not-distributed',
+      variables,
+      replyTo: 'owner',
+    });
+    const told = { event: 'a post could not be distributed', reason: decision.reason, reasonText };
+    return [...(answer ? [answer] : []), ...(await alertOwners(parts, work, told))];
+  }
   if (decision.kind === 'refused') {
     const variables = { mail: { date: mail.date } };
     const answer = await answerSender(parts, work, report, {

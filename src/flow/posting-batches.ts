@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import { dayMs } from '../base/day.ts';
 import { faultsOf, isFault } from '../base/errors.ts';
 import { parseEntity } from '../mime/entity.ts';
@@ -19,6 +20,7 @@ import { type OutgoingParts, outgoingOf } from './outgoing.ts';
 import { intactCopy, type Prepared, readPrepared } from './prepare.ts';
 import { addressesOf } from './report-mails.ts';
 import { sealPosting } from './seal-copies.ts';
+import { sealKeysFrom } from './seal-keys.ts';
 import { cameEncrypted, receivedBits, sentenceFor } from './verdict-record.ts';
 
 export const deliveryFault = faultsOf({
@@ -29,6 +31,8 @@ export const deliveryFault = faultsOf({
 export interface BatchParts extends MissingParts, OutgoingParts {
   readonly findRecipients: FindRecipients;
   readonly defaults: SiteDefaults;
+  /** Who is told of what is the relay's doing. */
+  readonly postmaster: string;
 }
 
 /** Copies to send now, and what is to be written about the rows that get none. */
@@ -37,10 +41,17 @@ export interface PreparedBatch {
   readonly settlements: readonly Settlement[];
 }
 
+/** What log lines name: the message's spool id, as in its 250, and the list; and how large it came. */
+export interface About {
+  readonly posting: number;
+  readonly id: string;
+  readonly list: string;
+  readonly octets: number;
+}
+
 /** One posting's batches: what they share is loaded once and kept while they follow each other. */
 export interface PostingBatches {
-  /** What log lines name: the message's spool id, as in its 250, and the list. */
-  readonly about: { readonly id: string; readonly list: string };
+  readonly about: About;
   prepare(rows: readonly DeliveryRow[]): Promise<PreparedBatch>;
   /** Wipes what was opened and forgets the content keys. */
   end(): Promise<void>;
@@ -70,11 +81,19 @@ export async function loadBatch(parts: BatchParts, postingId: number): Promise<P
   return posting.kind === 'local' ? ownMail(loaded) : distribution(parts, loaded);
 }
 
+const aboutOf = ({ posting, message, list }: Loaded): About => ({
+  posting: posting.id,
+  id: message.id,
+  list: list.address,
+  octets: message.size,
+});
+
 /** Mail that reseal wrote: it leaves as it lies in the spool. */
-function ownMail({ message, list, spooled }: Loaded): PostingBatches {
+function ownMail(loaded: Loaded): PostingBatches {
+  const { message, spooled } = loaded;
   const envelope = envelopeOf(message.envelope.from, message, false);
   return {
-    about: { id: message.id, list: list.address },
+    about: aboutOf(loaded),
     prepare: async (rows) => ({
       ready: sameCopies(rows, envelope, Buffer.alloc(0), spooled.bytes),
       settlements: [],
@@ -91,14 +110,14 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
   const outgoing = outgoingOf(parts, { posting, list, spooled, prepared });
   const bounces = furtherAddress(list.address, 'bounces');
   const seal = sealPosting(parts.workers, outgoing.toSeal);
+  const findKeys = sealKeysFrom(parts.database.q);
 
   const inClear = async (rows: readonly DeliveryRow[]): Promise<ReadyCopy[]> => {
     if (rows.length === 0) return [];
     const { head, body } =
       mode === 'intact' ? asItCame(loaded, prepared) : await outgoing.inClear(permitOf(loaded));
-    // What the list signed is 7 bit (RFC 8551 3.1.3).
-    const body8bit = message.envelope.body8bit && prepared.sign === 'none';
-    return sameCopies(rows, envelopeOf(bounces, message, body8bit), head, body);
+    // By what it is: a client may say 8BITMIME of 7-bit text, or send 8-bit text and not say so (RFC 6152 3).
+    return sameCopies(rows, envelopeOf(bounces, message, !isAscii(body)), head, body);
   };
 
   const sealed = async (rows: readonly DeliveryRow[], members: Members): Promise<PreparedBatch> => {
@@ -111,7 +130,13 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
       mode === 'sealed' || certificates.get(row.member)?.usable === true;
     const envelope = envelopeOf(bounces, message, false);
     const { header } = outgoing;
-    const batch = await sealBatch(seal, { rows: rows.filter(sealable), certificates, header, envelope });
+    const batch = await sealBatch(seal, {
+      rows: rows.filter(sealable),
+      certificates,
+      header,
+      envelope,
+      findKeys,
+    });
     const settlements: Settlement[] = [];
     for (const { row, certificate } of batch.missing) {
       const language = languageOf(list, members?.get(row.member));
@@ -135,7 +160,7 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
   };
 
   return {
-    about: { id: message.id, list: list.address },
+    about: aboutOf(loaded),
     async prepare(rows) {
       const { q } = parts.database;
       if (posting.kind !== 'post') {

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { CryptoWorkers } from '../smime/workers.ts';
+import type { Relays } from '../smtp/relays.ts';
 import type { Database } from '../store/database.ts';
 import type { MessageRow } from '../store/messages.ts';
 import type { PostingRow } from '../store/postings.ts';
@@ -28,6 +29,7 @@ export interface FlowParts {
   readonly database: Database;
   readonly spool: Spool;
   readonly workers: CryptoWorkers;
+  readonly relays: Pick<Relays, 'misfit'>;
   readonly keyring: Keyring;
   readonly intermediates: FindIntermediates;
   readonly revocation: RevocationBook;

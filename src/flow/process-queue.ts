@@ -5,7 +5,7 @@ import { changesCounter } from '../store/meta.ts';
 import { releaseHeld } from '../store/outcomes.ts';
 import { postingsIn } from '../store/postings.ts';
 import { fanOut } from './fan-out.ts';
-import { type IntakeParts, intake } from './intake.ts';
+import { type Arrival, type IntakeParts, intake } from './intake.ts';
 import { type MissingReason, missingReasons } from './member-certificate.ts';
 import { processMessage } from './pipeline.ts';
 import type { FlowParts } from './posting-work.ts';
@@ -32,6 +32,8 @@ const ofMembers: ReadonlySet<MissingReason> = new Set([
 
 const tickMs = 1000;
 const atOnceFromTable = 200;
+/** Messages whose intake shares a transaction: readers wait while it is open. */
+const arrivalsTogether = 20;
 
 /** Starts processing. `atOnce` messages at a time; each is its own, so one that fails delays no other (promise 4). */
 export function startProcessing(
@@ -84,9 +86,24 @@ export function startProcessing(
     }
   };
 
-  const takeIn = async (id: string, refused: readonly string[]): Promise<void> => {
-    await guarded('intake-failed', id, () => intake(parts.intake, id, refused));
-    take(id);
+  const arrived: Arrival[] = [];
+  let takingIn = false;
+  const takeAllIn = async (): Promise<void> => {
+    takingIn = true;
+    while (arrived.length > 0) {
+      const group = arrived.splice(0, arrivalsTogether);
+      try {
+        await intake(parts.intake, group);
+      } catch {
+        // What is wrong with one must not keep the others out.
+        for (const one of group) await guarded('intake-failed', one.id, () => intake(parts.intake, [one]));
+      }
+      for (const { id } of group) {
+        accepting.delete(id);
+        take(id);
+      }
+    }
+    takingIn = false;
   };
 
   const lookOnce = async (): Promise<void> => {
@@ -97,7 +114,10 @@ export function startProcessing(
     if (changes !== null && seen.rest !== changes.rest) parts.wakeDelivery();
     changes = seen;
     for (const id of await parts.spool.incoming())
-      if (!accepting.has(id) && !known.has(id)) await takeIn(id, []);
+      if (!accepting.has(id) && !known.has(id)) {
+        await guarded('intake-failed', id, () => intake(parts.intake, [{ id, refused: [] }]));
+        take(id);
+      }
     for (const message of await dueMessages(q, parts.node, parts.clock.now(), atOnceFromTable))
       take(message.id);
     for (const posting of await postingsIn(q, ['fanning-out'], atOnceFromTable)) {
@@ -134,7 +154,8 @@ export function startProcessing(
   return {
     accept(id, refused) {
       accepting.add(id);
-      track(takeIn(id, refused).finally(() => accepting.delete(id)));
+      arrived.push({ id, refused });
+      if (!takingIn) track(takeAllIn());
     },
     look,
     reload,

@@ -2,7 +2,19 @@ import { shellWord } from '../base/shell.ts';
 import type { SignerFlaw } from '../smime/layers.ts';
 import type { PostingState, Purpose } from '../store/schema.ts';
 
+/** Of a post as a whole, and of one copy. */
+const ofRelay: Readonly<Record<string, string>> = {
+  'too-large-for-relay':
+    "the mail server's limit is raised (Postfix: message_size_limit), or the author sends less; `reseal check` says what it takes",
+  'needs-smtputf8': 'the mail server offers SMTPUTF8, or the address gets an ASCII form',
+  'needs-8bitmime':
+    'the mail server offers 8BITMIME; or the author lets his mail program send quoted-printable or base64, or encrypt',
+  'needs-tls':
+    'the mail server offers REQUIRETLS and has relay.tls: required with a valid certificate; or the author sends it without REQUIRETLS',
+};
+
 const bySender: Readonly<Record<string, string>> = {
+  ...ofRelay,
   'may-not-post':
     'make the author a member, or widen accept.from or accept.others of the list; then he sends it again',
   'not-encrypted': "the author sends it again, encrypted to the list's certificate",
@@ -115,6 +127,7 @@ export function remedyForMessage(d: {
 }
 
 const byMember: Readonly<Record<string, string>> = {
+  ...ofRelay,
   'no-certificate':
     'the member answers his notice with a signed mail, or `reseal cert import` brings his certificate',
   pending:

@@ -2,20 +2,29 @@ import type { Plaintext, SealedBytes } from '../base/bytes.ts';
 import type { ContentCipher } from '../pki/algorithms.ts';
 import type { SealRecipient } from '../smime/jobs.ts';
 import type { Phase } from '../smime/seal.ts';
-import type { CryptoWorkers, SealSession } from '../smime/workers.ts';
+import type { Addressed, CryptoWorkers, FindSealKeys, SealSession } from '../smime/workers.ts';
 
-/** The member's own lines of a sealed copy and how to get the shared rest, or why his key could not be used. */
+/**
+ * The member's own lines of a sealed copy and how to get the shared rest, or why his key could not be used. `at` is his
+ * place among the recipients.
+ */
 export type SealedCopy =
-  | { readonly head: Buffer; readonly phase: Phase; readonly lines: () => Promise<SealedBytes> }
-  | { readonly unusable: string };
+  | { readonly at: number; readonly head: Buffer; readonly lines: () => Promise<SealedBytes> }
+  | { readonly at: number; readonly unusable: string };
 
 /** One posting being sealed: one encryption per cipher, kept while its batches go on. */
 export interface PostingSeal {
   contentType(cipher: ContentCipher): Promise<string>;
-  /** The phase whose encoding is in memory now, or null. */
-  alivePhase(cipher: ContentCipher): Promise<Phase | null>;
-  /** Addresses the sealed content to members of one cipher, in their order. */
-  address(cipher: ContentCipher, recipients: readonly SealRecipient[]): Promise<SealedCopy[]>;
+  /**
+   * Addresses the sealed content to members of one cipher. The copies come grouped by phase, to be sent in this order:
+   * those who share an encoding follow each other, from batch to batch too (RULES 12). `findKeys` is asked for what sealing needs of
+   * certificates that were not met lately.
+   */
+  address(
+    cipher: ContentCipher,
+    recipients: readonly SealRecipient[],
+    findKeys: FindSealKeys,
+  ): Promise<SealedCopy[]>;
   end(): Promise<void>;
 }
 
@@ -23,6 +32,8 @@ interface Open {
   readonly session: SealSession;
   /** The encoding asked for last: copies come grouped by phase, so one at a time is alive (RULES 12). */
   current: { readonly phase: Phase; readonly lines: Promise<SealedBytes> } | null;
+  /** The phase that the batch before ends with: its encoding is there when the next one begins. */
+  last: Phase;
 }
 
 /** Starts sealing one posting. `entity` is asked for when a cipher is used first; what it gives is not kept. */
@@ -38,6 +49,7 @@ export function sealPosting(
     const made = entity().then(async (content) => ({
       session: await workers.seal(content, cipher),
       current: null,
+      last: 0 as const,
     }));
     sessions.set(cipher, made);
     made.catch(() => sessions.delete(cipher));
@@ -51,19 +63,19 @@ export function sealPosting(
 
   return {
     contentType: async (cipher) => (await open(cipher)).session.contentType,
-    alivePhase: async (cipher) => (await open(cipher)).current?.phase ?? null,
-    async address(cipher, recipients) {
+    async address(cipher, recipients, findKeys) {
       const opened = await open(cipher);
       try {
-        const addressed = await opened.session.address(recipients);
-        return addressed.map((one) =>
+        const addressed = await opened.session.address(recipients, findKeys);
+        const phaseOf = (one: Addressed): number =>
+          'unusable' in one ? -2 : one.phase === opened.last ? -1 : one.phase;
+        const inOrder = [...addressed.entries()].sort(([, a], [, b]) => phaseOf(a) - phaseOf(b));
+        const end = inOrder.at(-1)?.[1];
+        if (end && 'phase' in end) opened.last = end.phase;
+        return inOrder.map(([at, one]) =>
           'unusable' in one
-            ? one
-            : {
-                head: Buffer.from(one.head.buffer, one.head.byteOffset, one.head.length),
-                phase: one.phase,
-                lines: () => linesOf(opened, one.phase),
-              },
+            ? { at, unusable: one.unusable }
+            : { at, head: one.head, lines: () => linesOf(opened, one.phase) },
         );
       } catch (error) {
         // The worker was restarted and the key with it is gone: the next attempt encrypts afresh.

@@ -1,8 +1,7 @@
 import { Fault, wordsOf } from '../base/errors.ts';
-import { permits } from '../base/permits.ts';
-import type { RelayPool } from '../smtp/pool.ts';
+import type { Relays } from '../smtp/relays.ts';
 import type { Queries } from '../store/database.ts';
-import { giveBack, hasDueDeliveries } from '../store/deliveries.ts';
+import { giveBack } from '../store/deliveries.ts';
 import type { DeliveryRow } from '../store/schema.ts';
 import { type Acknowledgements, groupCommits } from './acknowledge.ts';
 import type { ReadyCopy } from './batch.ts';
@@ -11,17 +10,22 @@ import { type BatchParts, loadBatch, type PostingBatches } from './posting-batch
 import { type Answer, type RetryParts, retryLater, writeAnswers } from './write-outcomes.ts';
 
 export interface SendParts extends BatchParts, RetryParts {
-  readonly relay: Pick<RelayPool, 'send'>;
-  /** Copies under way at a time: connections to the relay. */
-  readonly connections: number;
+  readonly relays: Pick<Relays, 'send' | 'turn' | 'connections'>;
 }
 
 /** What is done with rows that were claimed. */
 export interface Batches {
-  /** Seals a batch of one posting, hands it to the relay and writes down what became of it. Never rejects. */
-  deliver(postingId: number, rows: readonly DeliveryRow[]): Promise<void>;
-  /** Wipes what the postings in work have in memory. */
-  end(): Promise<void>;
+  /**
+   * Seals a batch of one posting, hands it to the relay and writes down what became of it. `spare` is called when the last
+   * of its copies have begun, or will at once: another batch may be prepared. Never rejects.
+   */
+  deliver(postingId: number, rows: readonly DeliveryRow[], spare: () => void): Promise<void>;
+}
+
+/** A posting in work, and how many batches of it there are. */
+interface Loaded {
+  readonly batches: Promise<PostingBatches>;
+  users: number;
 }
 
 /** What is written down in groups: the relay's answer to a copy, or a change of another kind. */
@@ -34,52 +38,65 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
     (tx, entries) => writeEntries(tx, parts, entries),
     {
       pauseMs: 1000,
-      enough: parts.connections,
+      enough: parts.relays.connections,
       troubled: (error) => parts.log.error('outcomes-not-written', { detail: wordsOf(error) }),
       isOver: isStopping,
     },
   );
-  const postings = new Map<number, PostingBatches>();
-  // Twice as many as connections: each has its next copy at hand when one is answered.
-  const permit = permits(parts.connections * 2);
+  const postings = new Map<number, Loaded>();
 
-  const deliverBatch = async (postingId: number, rows: readonly DeliveryRow[]): Promise<void> => {
-    const batches = postings.get(postingId) ?? (await loadBatch(parts, postingId));
-    postings.set(postingId, batches);
+  const deliverBatch = async (
+    batches: PostingBatches,
+    rows: readonly DeliveryRow[],
+    spare: () => void,
+  ): Promise<void> => {
+    const { about } = batches;
     const { ready, settlements } = await batches.prepare(rows);
+    const { connections } = parts.relays;
+    let unbegun = ready.length;
+    const send = (copy: ReadyCopy): Promise<void> =>
+      parts.relays.turn({ ...about, to: copy.row.member }, () => {
+        if (--unbegun === connections) spare();
+        return sendOne(parts, acknowledgements, copy, { ...about, isStopping });
+      });
+    if (unbegun <= connections) spare();
     // Every copy is waited for, also when one fails: what is still on its way must not be put off and sent again.
     const ended = await Promise.allSettled([
       ...settlements.map(async (one) => {
         await acknowledgements.commit(one.apply);
         await one.cleanUp();
       }),
-      ...ready.map((copy) =>
-        permit(() => sendOne(parts, acknowledgements, copy, { ...batches.about, isStopping })),
-      ),
+      ...ready.map(send),
     ]);
     for (const one of ended) if (one.status === 'rejected') throw one.reason;
-    // What is held or deferred opens the message again when its time comes.
-    if (!(await hasDueDeliveries(parts.database.q, postingId, parts.clock.now()))) await forget(postingId);
-    await endPosting(parts, postingId);
   };
 
-  const forget = async (postingId: number): Promise<void> => {
-    const batches = postings.get(postingId);
+  /** What the batches of a posting share, kept from the first of them to the end of the last one under way. */
+  const load = (postingId: number): Loaded => {
+    const known = postings.get(postingId) ?? { batches: loadBatch(parts, postingId), users: 0 };
+    known.users++;
+    postings.set(postingId, known);
+    return known;
+  };
+
+  const leave = async (postingId: number, loaded: Loaded): Promise<void> => {
+    if (--loaded.users > 0) return;
+    // Held or deferred copies open the message again when their time comes.
     postings.delete(postingId);
-    await batches?.end();
+    await loaded.batches.then((one) => one.end()).catch(() => undefined);
   };
 
   return {
-    async deliver(postingId, rows) {
+    async deliver(postingId, rows, spare) {
+      const loaded = load(postingId);
       try {
-        await deliverBatch(postingId, rows);
+        await deliverBatch(await loaded.batches, rows, spare);
+        await endPosting(parts, postingId);
       } catch (error) {
-        await forget(postingId);
         await failBatch(parts, postingId, rows, error);
+      } finally {
+        await leave(postingId, loaded);
       }
-    },
-    async end() {
-      await Promise.all([...postings.keys()].map(forget));
     },
   };
 }
@@ -115,8 +132,11 @@ async function sendOne(
   if (isStopping()) return giveUp();
   const copy = await ready.make();
   const answered = acknowledgements.expect();
-  await parts.relay.send(copy, async (outcome) => {
+  await parts.relays.send(copy, async (outcome) => {
     answered();
+    const { afterMs } = outcome;
+    if (afterMs !== undefined)
+      return acknowledgements.commit((tx) => giveBack(tx, [row.id], parts.clock.now() + afterMs));
     if (isStopping() && outcome.kind === 'deferred') return giveUp();
     // The connection ends its next copy when this is durable: after a crash at most one of each may go out again.
     await acknowledgements.commit({ ready, outcome });
@@ -126,6 +146,7 @@ async function sendOne(
       posting: row.postingId,
       member: row.member,
       reply: outcome.text,
+      relay: outcome.relay,
       cipher: ready.certificate?.cipher,
     };
     if (outcome.kind === 'delivered') parts.log.event('delivered', fields);

@@ -142,6 +142,12 @@ const flowSentences: Readonly<Record<FlowReason, string>> = {
   undated: 'its signature does not say when it was made, so it may be a replay',
   'from-not-one': 'From does not name exactly one author',
   'too-big': 'it is larger than the list accepts (accept.max-size)',
+  'too-large-for-relay': 'its copies are larger than the mail server that sends them takes',
+  'needs-smtputf8': 'the mail server that sends the copies does not offer SMTPUTF8, which they need',
+  'needs-8bitmime':
+    'it has 8-bit text, which is never recoded because that breaks signatures, and the mail server that sends the copies does not offer 8BITMIME',
+  'needs-tls':
+    'its author requires TLS all the way (REQUIRETLS), and the mail server that sends the copies does not promise that',
   'weak-cipher': 'it came with weaker encryption than the list accepts (minimum.cipher)',
   loop: 'it has been distributed by this list before',
   automatic: 'it is an automatic answer',

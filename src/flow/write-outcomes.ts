@@ -1,8 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import { nextAttempt } from '../policy/retry.ts';
-import type { Outcome } from '../smtp/pool.ts';
+import type { RelayedOutcome } from '../smtp/relays.ts';
 import type { Queries } from '../store/database.ts';
 import { type AttemptDetails, defer, finish, type Outcome as RowOutcome } from '../store/outcomes.ts';
+import { noteRefusals, type Refusal } from '../store/refusals.ts';
 import type { DeliveryRow } from '../store/schema.ts';
 import type { ReadyCopy } from './batch.ts';
 import { sentenceFor } from './verdict-record.ts';
@@ -17,7 +18,7 @@ export interface RetryParts {
 /** What the relay said to one copy. */
 export interface Answer {
   readonly ready: ReadyCopy;
-  readonly outcome: Outcome;
+  readonly outcome: RelayedOutcome;
 }
 
 const relayDown = 'relay-down';
@@ -29,13 +30,24 @@ export async function writeAnswers(
   answers: readonly Answer[],
 ): Promise<void> {
   const final = answers.flatMap((answer) => finalOf(answer) ?? []);
-  await finish(tx, final, parts.clock.now());
+  const at = parts.clock.now();
+  await finish(tx, final, at);
+  await noteRefusals(tx, answers.flatMap(refusalIn), at);
   for (const { ready, outcome } of answers) {
     if (outcome.kind !== 'deferred') continue;
     const reason = outcome.relayDown ? relayDown : (outcome.enhanced ?? 'deferred');
     const why = { reason, detail: `the relay did not take it: ${outcome.text}` };
     await retryLater(tx, parts, [ready.row], why, detailsOf({ ready, outcome }));
   }
+}
+
+/** A refusal in so many words; what was not offered to the relay is none. */
+function refusalIn({ ready, outcome }: Answer): Refusal[] {
+  const { kind, code, enhanced, ofRecipient, text: reply } = outcome;
+  if (kind !== 'refused' || code === null) return [];
+  return [
+    { deliveryId: ready.row.id, ofRecipient, code: enhanced ? `${code} ${enhanced}` : `${code}`, reply },
+  ];
 }
 
 function finalOf(answer: Answer): RowOutcome | null {
@@ -52,6 +64,11 @@ function finalOf(answer: Answer): RowOutcome | null {
       detail: reason && sentenceFor(reason, null),
       ...details,
     };
+  }
+  const { misfit } = answer.outcome;
+  if (misfit !== undefined) {
+    const detail = `${sentenceFor(misfit, null)} (${text})`;
+    return { id: row.id, state: 'failed', reason: misfit, detail, ...details };
   }
   const detail = `the relay refused it${command ? ` at ${command}` : ''}: ${text}`;
   return { id: row.id, state: 'failed', reason: enhanced ?? 'refused', detail, ...details };
@@ -79,10 +96,14 @@ export async function retryLater(
   for (const row of rows) {
     // The lifetime of a released copy begins when it was released: its row says until when.
     const createdAt = row.expiresAt - lifetimeMs;
-    // A relay that is down says nothing about the copy: it comes back as after a first failure, not ever later.
-    const attempts = why.reason === relayDown ? 1 : row.attempts;
+    // A relay that is down says nothing about the copy: it comes back as after a first failure, not ever later, and it does not count.
+    const isDown = why.reason === relayDown;
+    const attempts = isDown ? 1 : row.attempts;
     const next = nextAttempt({ attempts, createdAt, now: at, lifetimeMs, jitter: parts.random() });
     if ('giveUp' in next) await finish(tx, [{ id: row.id, state: 'expired', ...why, ...details }], at);
-    else await defer(tx, [{ id: row.id, ...why, nextAt: next.at, ...details }], at);
+    else {
+      const counted = isDown ? { attempts: row.attempts - 1 } : {};
+      await defer(tx, [{ id: row.id, ...why, nextAt: next.at, ...details, ...counted }], at);
+    }
   }
 }

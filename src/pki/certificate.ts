@@ -276,6 +276,9 @@ export function allowsUsage(
 }
 
 /** Whether key usage and extended key usage together allow the purpose (RFC 8550 4.4.2, 4.4.4). */
-export function mayServe(certificate: Certificate, purpose: 'sign' | 'encrypt'): boolean {
+export function mayServe(
+  certificate: Pick<Certificate, 'keyType' | 'keyUsage' | 'extendedKeyUsage'>,
+  purpose: 'sign' | 'encrypt',
+): boolean {
   return allowsUsage(certificate, purpose) && allowsEmail(certificate);
 }

@@ -101,6 +101,19 @@ function formatSize(value: number): string {
   return String(value);
 }
 
+/** How often something may happen: `10/s`, `600/m`; a number a minute inside. */
+export const rate: Kind<number> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,6}\/[sm]$/)
+    .transform((text) => Number.parseInt(text, 10) * (text.endsWith('s') ? 60 : 1))
+    .pipe(z.number().min(1)),
+  expected: 'a rate such as 10/s or 600/m, at least 1/m',
+  unit: 'a minute',
+  isPath: false,
+  format: (value) => (value % 60 === 0 ? `${value / 60}/s` : `${value}/m`),
+};
+
 /** One line of text without control characters, at most `most` characters, possibly empty. */
 export function text(most: number): Kind<string> {
   const expected = `one line of text of at most ${most} characters (in quotes if it begins with [, {, # or the like)`;

@@ -36,6 +36,12 @@ const checks: readonly Check[] = [
     text: 'replay.days is shorter than accept.max-age: a signature would be forgotten while it is still accepted',
   },
   {
+    settings: ['bounce.threshold', 'bounce.days'],
+    grave: true,
+    when: (p) => p['bounce.threshold'] > p['bounce.days'],
+    text: 'bounce.threshold is more days than bounce.days: it would never be reached',
+  },
+  {
     settings: ['send.sign'],
     grave: false,
     when: (p) => p['send.sign'] === 'always',

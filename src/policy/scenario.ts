@@ -9,7 +9,7 @@ export interface Roles {
   readonly moderator: boolean;
 }
 
-/** The rules of who may post, with the sentence that `explain` shows. */
+/** The rules of who may post, with the sentence that `explain` shows, and the one that asks whether copies can be sent. */
 export const postingRules = Object.freeze({
   'no-author': 'The message names no single author in From.',
   'moderator-may-post': 'A moderator may always post.',
@@ -18,6 +18,7 @@ export const postingRules = Object.freeze({
   'anyone-may-post': 'accept.from lets anyone post.',
   'member-may-post': 'accept.from lets members post.',
   'others-may-not-post': 'accept.from does not cover this address.',
+  relay: 'No relay could take any copy.',
 });
 
 /** The name of a rule, as in the ledger. */

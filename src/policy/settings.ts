@@ -115,6 +115,17 @@ export const listSettings = Object.freeze({
     'no',
     'yes: who signed a post is told, without names, how many members got it, when all copies have ended or after a day.',
   ),
+  'bounce.action': setting(
+    choice('tell', 'suspend', 'count'),
+    'tell',
+    "What happens when a member's mailbox refuses copies on `bounce.threshold` days: the owners are told; he is suspended and the owners are told; or it is only counted (`reseal member show`).",
+  ),
+  'bounce.threshold': setting(
+    integer('days', 1, 100),
+    5,
+    'On how many days copies for a member must have been refused. What the relay refuses for all members alike counts for none.',
+  ),
+  'bounce.days': setting(integer('days', 1, 365), 30, 'How long a refused copy counts.'),
   'unopened.action': setting(
     choice('owners', 'members'),
     'owners',

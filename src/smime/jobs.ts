@@ -6,9 +6,15 @@ import type { Findings, OpenRequest } from './open.ts';
 import type { Phase } from './seal.ts';
 import type { Wrapper } from './wrap.ts';
 
-/** A member's certificate as far as sealing needs it: plain data, with the public key in its fast form. */
+/** Whom a copy is for, by the SHA-256 of his certificate, and how the content key goes to him. */
 export interface SealRecipient {
-  /** SHA-256 of the certificate; the key cache's key. */
+  readonly sha256: string;
+  readonly transport: KeyTransport;
+}
+
+/** A member's certificate as far as sealing needs it: plain data, with the public key in its fast form. */
+export interface SealKey {
+  /** SHA-256 of the certificate. */
   readonly sha256: string;
   readonly issuerDer: Uint8Array;
   readonly serialDer: Uint8Array;
@@ -16,7 +22,6 @@ export interface SealRecipient {
   readonly publicKey: { readonly form: 'pkcs1' | 'spki'; readonly der: Uint8Array };
   readonly keyType: KeyType;
   readonly curve: string | null;
-  readonly transport: KeyTransport;
 }
 
 /** What a crypto worker is asked. Everything crosses threads: bytes, codes, KeyObjects. */
@@ -28,7 +33,13 @@ export type Job =
       readonly entity: Uint8Array;
       readonly cipher: ContentCipher;
     }
-  | { readonly kind: 'address'; readonly session: number; readonly recipients: readonly SealRecipient[] }
+  | {
+      readonly kind: 'address';
+      readonly session: number;
+      readonly recipients: readonly SealRecipient[];
+      /** Keys that the worker asked for; null the first time. */
+      readonly keys: readonly SealKey[] | null;
+    }
   | { readonly kind: 'lines'; readonly session: number; readonly phase: Phase }
   | { readonly kind: 'end'; readonly session: number }
   | {
@@ -51,14 +62,26 @@ export interface SignerData {
 /** An OpenReport whose entity crosses as bytes and becomes Plaintext again on the other side. */
 export type OpenAnswer = Findings & { readonly entity: Uint8Array | null };
 
-/** One address's result: the member's own head, or why his certificate could not be used. */
-export type Addressed = { readonly head: Uint8Array; readonly phase: Phase } | { readonly unusable: string };
+/**
+ * Heads in the recipients' order, one after the other in one piece: a hundred objects that cross threads one by one cost
+ * more than the key wraps in them. Or the certificates that the worker has not met yet.
+ */
+export type AddressAnswer =
+  | { readonly needs: readonly string[] }
+  | {
+      readonly heads: Uint8Array;
+      /** Where each head ends in `heads`. */
+      readonly ends: Uint32Array;
+      readonly phases: Uint8Array;
+      /** By place: why a certificate could not be used. Its head is empty. */
+      readonly unusable: ReadonlyMap<number, string>;
+    };
 
 /** What a worker answers, by kind of job. */
 export interface Answers {
   readonly open: OpenAnswer;
   readonly seal: { readonly contentType: string };
-  readonly address: readonly Addressed[];
+  readonly address: AddressAnswer;
   readonly lines: Uint8Array;
   readonly end: null;
   readonly sign: Uint8Array;

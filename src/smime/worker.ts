@@ -1,16 +1,12 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
 import { Fault, wordsOf } from '../base/errors.ts';
-import type { Recipient } from '../cms/encrypt.ts';
 import type { DecryptionKey } from '../cms/enveloped-data.ts';
-import type { Addressed, Answers, Job, OpenAnswer, Question, Reply, SealRecipient } from './jobs.ts';
+import { addressAll, type KnownKeys } from './address-job.ts';
+import type { AddressAnswer, Answers, Job, OpenAnswer, Question, Reply } from './jobs.ts';
 import { openMessage } from './open.ts';
 import { type Sealing, startSealing } from './seal.ts';
 import { signAs } from './sign-job.ts';
 import { wrapEntity } from './wrap.ts';
-
-/** Public keys kept ready, by SHA-256 of the certificate; ten thousand take 11 MB. */
-const cachedKeys = 20_000;
 
 /**
  * The crypto worker: one job at a time from its port, until terminated. Its state is the sealings in progress and
@@ -18,13 +14,14 @@ const cachedKeys = 20_000;
  */
 function serve(port: NonNullable<typeof parentPort>): void {
   const sealings = new Map<number, Sealing>();
-  const keys = new Map<string, KeyObject>();
+  const keys: KnownKeys = new Map();
   port.on('message', ({ id, job }: Question) => {
     let reply: Reply;
     let moved: ArrayBuffer[] = [];
     try {
       const answer = perform(job, sealings, keys);
       if (job.kind === 'open') moved = movable((answer as OpenAnswer).entity);
+      if (job.kind === 'address') moved = movable(headsIn(answer as AddressAnswer));
       if (job.kind === 'sign') moved = movable(answer as Uint8Array);
       reply = { id, answer };
     } catch (error) {
@@ -35,11 +32,7 @@ function serve(port: NonNullable<typeof parentPort>): void {
   });
 }
 
-function perform(
-  job: Job,
-  sealings: Map<number, Sealing>,
-  keys: Map<string, KeyObject>,
-): Answers[keyof Answers] {
+function perform(job: Job, sealings: Map<number, Sealing>, keys: KnownKeys): Answers[keyof Answers] {
   switch (job.kind) {
     case 'open': {
       const report = openMessage({ ...job.request, keys: job.request.keys.map(withBuffers) });
@@ -54,10 +47,8 @@ function perform(
       job.entity.fill(0);
       return { contentType: sealing.contentType };
     }
-    case 'address': {
-      const sealing = sealingOf(sealings, job.session);
-      return job.recipients.map((recipient) => addressOne(sealing, recipient, keys));
-    }
+    case 'address':
+      return addressAll(sealingOf(sealings, job.session), job, keys);
     case 'lines':
       return sealingOf(sealings, job.session).sharedLines(job.phase);
     case 'end':
@@ -101,30 +92,7 @@ function sealingOf(sealings: Map<number, Sealing>, session: number): Sealing {
   return sealing;
 }
 
-/** One member's certificate that can not be used fails this member's copy, not the batch. */
-function addressOne(sealing: Sealing, recipient: SealRecipient, keys: Map<string, KeyObject>): Addressed {
-  try {
-    const addressed = sealing.address({ ...pick(recipient), publicKey: keyOf(recipient, keys) });
-    return { head: new Uint8Array(addressed.head), phase: addressed.phase };
-  } catch (error) {
-    return { unusable: wordsOf(error) };
-  }
-}
-
-function pick(recipient: SealRecipient): Omit<Recipient, 'publicKey'> {
-  const { issuerDer, serialDer, publicKey: _, ...rest } = recipient;
-  return { ...rest, issuerDer: Buffer.from(issuerDer), serialDer: Buffer.from(serialDer) };
-}
-
-function keyOf(recipient: SealRecipient, keys: Map<string, KeyObject>): KeyObject {
-  const cached = keys.get(recipient.sha256);
-  if (cached) return cached;
-  const { form, der } = recipient.publicKey;
-  const key = createPublicKey({ key: Buffer.from(der), format: 'der', type: form });
-  if (keys.size >= cachedKeys) keys.delete(keys.keys().next().value ?? '');
-  keys.set(recipient.sha256, key);
-  return key;
-}
+const headsIn = (answer: AddressAnswer): Uint8Array | null => ('heads' in answer ? answer.heads : null);
 
 /** Content is moved, not copied: its buffer is its own (RULES 21). */
 function movable(content: Uint8Array | null): ArrayBuffer[] {

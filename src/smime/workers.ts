@@ -2,7 +2,16 @@ import { Worker } from 'node:worker_threads';
 import { Plaintext, type SealedBytes } from '../base/bytes.ts';
 import { Fault, faultsOf } from '../base/errors.ts';
 import type { ContentCipher } from '../pki/algorithms.ts';
-import type { Addressed, Answers, Job, OpenAnswer, Reply, SealRecipient, SignerData } from './jobs.ts';
+import type {
+  AddressAnswer,
+  Answers,
+  Job,
+  OpenAnswer,
+  Reply,
+  SealKey,
+  SealRecipient,
+  SignerData,
+} from './jobs.ts';
 import { copyOfId, type OpenReport, type OpenRequest } from './open.ts';
 import { type Phase, sealedElsewhere } from './seal.ts';
 import type { Wrapper } from './wrap.ts';
@@ -15,10 +24,17 @@ export const workerFault = faultsOf({
   'worker-closed': (d: { job: string }) => `reseal is stopping and does not ${d.job} any more`,
 });
 
+/** One address's result: the member's own head, or why his certificate could not be used. */
+export type Addressed = { readonly head: SealedBytes; readonly phase: Phase } | { readonly unusable: string };
+
+/** Gives what sealing needs of certificates, by their SHA-256; those that are not stored any more are left out. */
+export type FindSealKeys = (sha256s: readonly string[]) => Promise<readonly SealKey[]>;
+
 /** One entity being sealed in one worker, for batch after batch of members. */
 export interface SealSession {
   readonly contentType: string;
-  address(recipients: readonly SealRecipient[]): Promise<readonly Addressed[]>;
+  /** In the order of `recipients`. `findKeys` is asked for the certificates that the worker has not met yet. */
+  address(recipients: readonly SealRecipient[], findKeys: FindSealKeys): Promise<readonly Addressed[]>;
   /** The shared base64 lines of one phase, in memory shared between threads. */
   lines(phase: Phase): Promise<SealedBytes>;
   /** Forgets the content key. Safe to call more than once. */
@@ -163,7 +179,14 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
       };
       return {
         contentType,
-        address: async (recipients) => ask({ kind: 'address', session, recipients }, here('address')),
+        address: async (recipients, findKeys) => {
+          const job = { kind: 'address', session, recipients } as const;
+          const first = await ask({ ...job, keys: null }, here('address'));
+          if (!('needs' in first)) return addressedIn(first);
+          const keys = await findKeys(first.needs);
+          const second = await ask({ ...job, keys }, here('address'));
+          return 'needs' in second ? [] : addressedIn(second);
+        },
         lines: async (phase) => {
           const lines = await ask({ kind: 'lines', session, phase }, here('lines'));
           return sealedElsewhere(lines);
@@ -196,6 +219,22 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
 function movable(job: Job): ArrayBuffer[] {
   const moves = job.kind === 'seal' || job.kind === 'sign';
   return moves && job.entity.buffer instanceof ArrayBuffer ? [job.entity.buffer] : [];
+}
+
+/** The heads, cut out of the one piece in which they came. */
+function addressedIn({
+  heads,
+  ends,
+  phases,
+  unusable,
+}: Extract<AddressAnswer, { heads: unknown }>): Addressed[] {
+  let from = 0;
+  return Array.from(ends, (end, at) => {
+    const head = sealedElsewhere(heads.subarray(from, end));
+    from = end;
+    const why = unusable.get(at);
+    return why === undefined ? { head, phase: phases[at] as Phase } : { unusable: why };
+  });
 }
 
 /** Buffers arrive as plain Uint8Arrays. */

@@ -1,5 +1,6 @@
+import { isAscii } from 'node:buffer';
 import type { ClearBytes, ReceivedBytes, SealedBytes } from '../base/bytes.ts';
-import { notSent, type Outcome } from './outcome.ts';
+import { type Misfit, notSent, type Outcome } from './outcome.ts';
 
 /** One message for one recipient. */
 export interface Copy {
@@ -51,29 +52,52 @@ export function capabilitiesOf(ehloLines: readonly string[], verifiedTls: boolea
   };
 }
 
-const isAscii = (octets: Buffer): boolean => octets.every((octet) => octet < 0x80);
-
 /** Whether the transaction needs the SMTPUTF8 parameter: a flag alone is no reason to refuse an all-ASCII copy. */
 function needsSmtpUtf8(copy: Copy): boolean {
   return !/^[\x20-\x7e]*$/.test(copy.from + copy.to) || (copy.smtpUtf8 && !isAscii(copy.head));
 }
 
+/** What a message asks of a relay, whoever its recipient is. */
+export interface Needs extends Pick<Copy, 'smtpUtf8' | 'body8bit' | 'requireTls'> {
+  readonly octets: number;
+}
+
 /** Why this copy must not be offered to a relay with these capabilities, or null. */
 export function misfit(copy: Copy, relay: Capabilities): Outcome | null {
   const octets = copy.head.length + copy.body.length;
+  const { body8bit, requireTls } = copy;
+  return misfitOf({ octets, smtpUtf8: !relay.smtpUtf8 && needsSmtpUtf8(copy), body8bit, requireTls }, relay);
+}
+
+/** The same for what a message needs at least, before there are copies of it. */
+export function misfitOf(needs: Needs, relay: Capabilities): Outcome | null {
+  const { octets } = needs;
   // RFC 1870 6.1
   if (relay.size !== null && octets > relay.size)
-    return notSent('refused', '5.3.4', `the copy has ${octets} octets, the relay takes ${relay.size}`);
+    return unfit(
+      'too-large-for-relay',
+      '5.3.4',
+      `the copy has ${octets} octets, the relay takes ${relay.size}`,
+    );
   // RFC 6531 3.4, codes of 4.4.
-  if (!relay.smtpUtf8 && needsSmtpUtf8(copy))
-    return notSent('refused', '5.6.7', 'the copy needs SMTPUTF8, which the relay does not offer');
+  if (!relay.smtpUtf8 && needs.smtpUtf8)
+    return unfit('needs-smtputf8', '5.6.7', 'the copy needs SMTPUTF8, which the relay does not offer');
   // RFC 6152 3: convert or return; converting would break signatures.
-  if (!relay.eightBitMime && copy.body8bit)
-    return notSent('refused', '5.6.3', 'the copy has 8-bit lines, and the relay does not offer 8BITMIME');
+  if (!relay.eightBitMime && needs.body8bit)
+    return unfit(
+      'needs-8bitmime',
+      '5.6.3',
+      'the copy has 8-bit lines, and the relay does not offer 8BITMIME',
+    );
   // RFC 8689 4.2.1 and 5: TLS, its certificate verified, and a server that promises to go on like that.
-  if (copy.requireTls && !relay.verifiedTls)
-    return notSent('refused', '5.7.10', 'the author requires TLS, and there is no verified TLS to the relay');
-  if (copy.requireTls && !relay.requireTls)
-    return notSent('refused', '5.7.30', 'the author requires TLS, and the relay does not offer REQUIRETLS');
+  if (needs.requireTls && !relay.verifiedTls)
+    return unfit('needs-tls', '5.7.10', 'the author requires TLS, and there is no verified TLS to the relay');
+  if (needs.requireTls && !relay.requireTls)
+    return unfit('needs-tls', '5.7.30', 'the author requires TLS, and the relay does not offer REQUIRETLS');
   return null;
 }
+
+const unfit = (reason: Misfit, enhanced: string, text: string): Outcome => ({
+  ...notSent('refused', enhanced, text),
+  misfit: reason,
+});

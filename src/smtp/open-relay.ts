@@ -21,6 +21,8 @@ export interface RelayTarget {
   readonly auth?: { readonly user: string; readonly pass: string };
   /** Connections at a time. */
   readonly connections: number;
+  /** Copies that it may be given in a minute; any number if absent. */
+  readonly perMinute?: number;
   /** Our name in EHLO. */
   readonly hostname: string;
   /** Longest silence in ms: while connecting, before the greeting, and between octets later. */
@@ -44,6 +46,9 @@ export async function openRelay(
   return opened instanceof Relay ? opened : outcomeOf(opened, 'setup');
 }
 
+/** A host that answers nothing at all is down, and its copies wait for it or for the next relay: Postfix waits as long. */
+const longestDialMs = 30_000;
+
 /** Resolves with what `work` hands to its callback: an error, or null when it went well. */
 type Step = (work: (done: (error?: RelayError | null) => void) => void) => Promise<RelayError | null>;
 
@@ -59,7 +64,7 @@ async function handshake(
   const abort = (): unknown => socket.destroy();
   signal.addEventListener('abort', abort);
   try {
-    const error = await dialled(socket, timeoutMs);
+    const error = await dialled(socket, Math.min(timeoutMs, longestDialMs));
     if (error !== null) return error;
     const connection = new SMTPConnection({
       connection: socket,

@@ -1,3 +1,7 @@
+/** What a copy needs and a relay does not offer, as a reason for ledger and reports. */
+export const misfits = ['too-large-for-relay', 'needs-smtputf8', 'needs-8bitmime', 'needs-tls'] as const;
+export type Misfit = (typeof misfits)[number];
+
 /** What became of one copy at the relay. */
 export interface Outcome {
   readonly kind: 'delivered' | 'deferred' | 'refused';
@@ -11,6 +15,10 @@ export interface Outcome {
   readonly command: string | null;
   /** The relay itself is out of order: other copies need not try now. */
   readonly relayDown: boolean;
+  /** It was not offered to the relay, which could not have taken it. */
+  readonly misfit?: Misfit;
+  /** It was not tried: the relay has as many as it may be given now. It may come back after this time, in ms. */
+  readonly afterMs?: number;
 }
 
 /** An error of nodemailer's SMTPConnection, or of a socket. */

@@ -1,23 +1,16 @@
-import type { Copy } from './capabilities.ts';
+import type { Capabilities, Copy } from './capabilities.ts';
 import { StuffedBodies } from './dot-stuffing.ts';
+import { Health } from './health.ts';
 import { openRelay, type RelayTarget } from './open-relay.ts';
 import { notSent, type Outcome } from './outcome.ts';
+import { makePace, type Pace } from './pace.ts';
+import { defaultTimes, type PoolTimes } from './pool-times.ts';
 import { type Errand, Relay } from './relay.ts';
 
 export type { Copy } from './capabilities.ts';
 export type { RelayTarget } from './open-relay.ts';
 export type { Outcome } from './outcome.ts';
-
-export interface PoolTimes {
-  /** Copies sent over one connection before it is replaced. */
-  readonly copiesPerConnection: number;
-  /** How long a connection is kept without work, in ms. */
-  readonly idleMs: number;
-  /** How long a relay found out of order is left alone, in ms. */
-  readonly downMs: number;
-}
-
-const defaultTimes: PoolTimes = { copiesPerConnection: 100, idleMs: 10_000, downMs: 10_000 };
+export type { PoolTimes } from './pool-times.ts';
 
 /** Writes an outcome down; the next copy of the connection ends after that. */
 export type Settle = (outcome: Outcome) => Promise<void>;
@@ -44,8 +37,9 @@ const nothingToSettle: Settle = async () => {};
 
 /**
  * Sends copies to one relay over a bounded number of connections. The queue inside is as long as callers make it:
- * `send` resolves when its own copy is answered and settled. While the relay is down, copies are answered at once, and after
- * `downMs` one connection is tried before more are opened.
+ * `send` resolves when its own copy is answered and settled. While the relay is down, copies are answered at once and one
+ * connection at a time is tried, after `downMs` and then less and less often; more are opened when the relay has answered
+ * a copy.
  */
 export class RelayPool {
   readonly #target: RelayTarget;
@@ -58,22 +52,42 @@ export class RelayPool {
   readonly #stop = new AbortController();
   readonly #bodies = new StuffedBodies();
   #dialling = 0;
-  /** The relay has answered since it was last found down (or since the start). */
-  #proven = false;
-  #down: Outcome | null = null;
+  readonly #health: Health;
   #bound: number;
   #timers = new Set<NodeJS.Timeout>();
-  #size: number | null = null;
+  #known: { readonly capabilities: Capabilities; readonly at: number } | null = null;
+  #looking: Promise<void> | null = null;
+  readonly #pace: Pace;
+  #paceTimer: NodeJS.Timeout | null = null;
 
-  constructor(target: RelayTarget, times: Partial<PoolTimes> = {}) {
+  /** `changed` is told when the relay is found down, and with null when it is there again. */
+  constructor(
+    target: RelayTarget,
+    times: Partial<PoolTimes> = {},
+    changed: (down: Outcome | null) => void = () => {},
+  ) {
     this.#target = target;
     this.#times = { ...defaultTimes, ...times };
     this.#bound = target.connections;
+    this.#pace = makePace(target.perMinute ?? null);
+    this.#health = new Health(this.#times, changed);
   }
 
-  /** Largest message in octets that the relay announced last; null if unknown or unlimited. */
-  sizeLimit(): number | null {
-    return this.#size;
+  /** What copies are answered now because the relay is out of order, or null. */
+  get down(): Outcome | null {
+    return this.#health.down;
+  }
+
+  /** What the relay announced, asked again if that was more than `maxAgeMs` ago. Null if it cannot be asked now. */
+  async look(maxAgeMs: number): Promise<Capabilities | null> {
+    const isFresh = () => this.#known !== null && performance.now() - this.#known.at <= maxAgeMs;
+    if (isFresh() || this.#isFull()) return this.#known?.capabilities ?? null;
+    if (this.down !== null || this.#stop.signal.aborted) return null;
+    this.#looking ??= this.#track(this.#dial()).finally(() => {
+      this.#looking = null;
+    });
+    await this.#looking;
+    return isFresh() ? (this.#known?.capabilities ?? null) : null;
   }
 
   /**
@@ -83,7 +97,9 @@ export class RelayPool {
   send(copy: Copy, settle: Settle = nothingToSettle): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       const job: Job = { copy, settle, resolve, reject, stale: 0 };
-      const known = this.#stop.signal.aborted ? stopping : this.#down;
+      const known = this.#stop.signal.aborted
+        ? stopping
+        : (this.down ?? this.#pace.turnsAway(this.#jobs.length, this.#times.lineMs));
       if (known !== null) void this.#finish(job, known);
       else {
         this.#jobs.push(job);
@@ -99,6 +115,7 @@ export class RelayPool {
   async close(graceMs: number): Promise<void> {
     this.#stop.abort();
     for (const timer of this.#timers) clearTimeout(timer);
+    if (this.#paceTimer !== null) clearTimeout(this.#paceTimer);
     this.#answerWaiting(stopping);
     for (const lane of this.#idle.splice(0)) this.#retire(lane);
     const cut = setTimeout(() => {
@@ -110,30 +127,49 @@ export class RelayPool {
   }
 
   #dispatch(): void {
-    while (this.#jobs.length > 0) {
+    while (this.#jobs.length > 0 && this.#mayGo()) {
       const lane = this.#idle.pop();
       if (lane === undefined) {
         if (!this.#mayDial()) return;
-        this.#track(this.#dial());
+        void this.#track(this.#dial());
         continue;
       }
       if (lane.idleTimer !== null) clearTimeout(lane.idleTimer);
       const job = this.#jobs.shift();
-      if (job !== undefined) this.#track(this.#work(lane, job));
+      this.#pace.count();
+      if (job !== undefined) void this.#track(this.#work(lane, job));
     }
   }
 
-  #track(work: Promise<void>): void {
+  /** Whether the relay's rate lets another copy go; if not, the line is looked at again in time. */
+  #mayGo(): boolean {
+    const waitMs = this.#pace.waitMs();
+    if (waitMs <= 0) return true;
+    this.#paceTimer ??= setTimeout(() => {
+      this.#paceTimer = null;
+      this.#dispatch();
+    }, waitMs);
+    return false;
+  }
+
+  #track(work: Promise<void>): Promise<void> {
     const tracked = work.finally(() => this.#working.delete(tracked));
     this.#working.add(tracked);
+    return tracked;
+  }
+
+  #isFull(): boolean {
+    return this.#lanes.size + this.#dialling >= this.#bound;
   }
 
   #mayDial(): boolean {
-    if (this.#stop.signal.aborted || this.#down !== null || this.#dialling >= this.#jobs.length) return false;
-    return this.#lanes.size + this.#dialling < this.#bound && (this.#proven || this.#dialling === 0);
+    if (this.#stop.signal.aborted || this.down !== null || this.#dialling >= this.#jobs.length) return false;
+    const { proven, onTrial } = this.#health;
+    return !this.#isFull() && (proven || this.#dialling + (onTrial ? this.#lanes.size : 0) === 0);
   }
 
   async #dial(): Promise<void> {
+    const isProbe = this.down !== null;
     this.#dialling += 1;
     const opened = await openRelay(this.#target, this.#bodies, this.#stop.signal);
     this.#dialling -= 1;
@@ -142,17 +178,18 @@ export class RelayPool {
       const lane: Lane = { relay: opened, sent: 0, idleTimer: null };
       this.#lanes.add(lane);
       void opened.closed.then(() => this.#forget(lane));
-      this.#proven = true;
-      this.#down = null;
-      this.#size = opened.capabilities.size;
+      this.#known = { capabilities: opened.capabilities, at: performance.now() };
+      // Another connection found the relay down meanwhile: a probe says when it may be used again.
+      if (this.down !== null && !isProbe) return this.#retire(lane);
+      this.#health.reached();
       this.#rest(lane);
-    } else if (this.#lanes.size > 0) {
+    } else if (this.#lanes.size > 0 && !isProbe) {
       // The relay serves us and wants no further connection: do with those there are for a while.
       this.#bound = this.#lanes.size;
       this.#after(this.#times.downMs, () => {
         this.#bound = this.#target.connections;
       });
-    } else this.#markDown(opened);
+    } else this.#markDown(opened, isProbe);
     this.#dispatch();
   }
 
@@ -169,8 +206,9 @@ export class RelayPool {
     // The one before is sent and not counted yet.
     if (lane.sent + 1 >= this.#times.copiesPerConnection) return null;
     // Nor one that a connection is being opened for: behind another copy it may wait long.
-    if (this.#jobs.length <= this.#dialling) return null;
+    if (this.#jobs.length <= this.#dialling || !this.#mayGo()) return null;
     const job = this.#jobs.shift();
+    this.#pace.count();
     return job === undefined ? null : this.#errand(lane, job, true);
   }
 
@@ -190,6 +228,7 @@ export class RelayPool {
         }
         // For the others the command means nothing: it was not theirs.
         if (outcome.relayDown) this.#markDown({ ...outcome, command: null });
+        else if (outcome.code !== null) this.#health.answered();
         await this.#finish(job, outcome);
       },
     };
@@ -232,13 +271,14 @@ export class RelayPool {
     if (at >= 0) this.#idle.splice(at, 1);
   }
 
-  #markDown(outcome: Outcome): void {
-    this.#proven = false;
-    this.#down = outcome;
-    this.#after(this.#times.downMs, () => {
-      this.#down = null;
-    });
+  #markDown(outcome: Outcome, isProbe = false): void {
+    const waitMs = this.#health.failed(outcome, isProbe);
     this.#answerWaiting(outcome);
+    for (const lane of this.#idle.splice(0)) this.#retire(lane);
+    if (waitMs === null) return;
+    this.#after(waitMs, () => {
+      if (this.down !== null) void this.#track(this.#dial());
+    });
   }
 
   #answerWaiting(outcome: Outcome): void {

@@ -3,13 +3,26 @@ import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
 import { SMTPConnection, type SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js';
 import { answers, hasEnhancedCode } from './replies.ts';
 
-/** One client. Differs from smtp-server's in the enhanced codes and in what happens while we close. */
+/** One client. Differs from smtp-server's in the greeting, the enhanced codes and in what happens while we close. */
 class Session extends SMTPConnection {
   readonly #server: IntakeServer;
 
   constructor(server: IntakeServer, socket: Socket, options?: SMTPConnectionOptions | null) {
     super(server, socket, options);
     this.#server = server;
+  }
+
+  /**
+   * smtp-server waits 100 ms with its greeting, to catch strangers that talk first. Our clients are a mail server, which
+   * may make a connection for each message. The lines are smtp-server's but for that.
+   */
+  override init(): void {
+    this._setListeners(() => {
+      const most = this.#server.options.maxClients;
+      if (most !== undefined && this.#server.connections.size > most)
+        this.send(421, `${this.name} Too many connected clients, try again in a moment`, false);
+      else this.connectionReady();
+    });
   }
 
   /** smtp-server derives an enhanced code from the reply code; a text that brings its own keeps that one only. */

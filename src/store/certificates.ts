@@ -58,6 +58,16 @@ export async function findCertificate(q: Queries, sha256: string): Promise<Certi
   return row ? certificateOf(row) : null;
 }
 
+/** Those of the certificates that are stored, in no order. */
+export async function findCertificates(q: Queries, sha256s: readonly string[]): Promise<CertificateRow[]> {
+  const found: CertificateRow[] = [];
+  for (const chunk of chunksOf(sha256s)) {
+    const rows = await q.selectFrom('certificates').selectAll().where('sha256', 'in', chunk).execute();
+    found.push(...rows.map(certificateOf));
+  }
+  return found;
+}
+
 /** Marks a certificate as refused (by hand, revoked), or as good again. */
 export async function setCertificateState(
   q: Queries,

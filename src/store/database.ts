@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { open } from 'node:fs/promises';
 import SQLite from 'better-sqlite3';
 import { CamelCasePlugin, Kysely, sql } from 'kysely';
@@ -7,6 +6,7 @@ import { patiently, sqliteCodeOf, sqliteDialect } from './dialect.ts';
 import { storeFault } from './faults.ts';
 import { migrate, refuseForeign } from './migrations.ts';
 import type { Schema } from './schema.ts';
+import { WriteAheadLog } from './write-ahead-log.ts';
 
 export { isPassingTrouble } from './dialect.ts';
 
@@ -50,26 +50,19 @@ export async function openDatabase(path: string, options: OpenOptions = {}): Pro
   await makeFile(path);
   const handle = await openHandle(path, { check: options.check ?? true, patienceMs });
 
-  // A query on `q` inside write() would wait for the transaction that waits for it: refused rather than hung.
-  const scope = new AsyncLocalStorage<{ open: boolean }>();
-  const guard = () => {
-    if (scope.getStore()?.open) throw storeFault('transaction-nested', { path });
-  };
-  const { dialect, close } = sqliteDialect(handle, { patienceMs, guard });
+  const log = await WriteAheadLog.open(path);
+  const { dialect, committed, close } = sqliteDialect(handle, { patienceMs, log });
   const q = new Kysely<Schema>({ dialect, plugins: [new CamelCasePlugin()] });
   // Kysely readies its driver at the first query; until then calls would not keep their order.
   await sql`select 1`.execute(q);
   return {
     q,
-    write: (work) =>
-      q.transaction().execute((tx) => {
-        const state = { open: true };
-        return scope
-          .run(state, () => work(tx))
-          .finally(() => {
-            state.open = false;
-          });
-      }),
+    async write(work) {
+      const result = await q.transaction().execute(work);
+      // Not inside: others go on with the connection meanwhile, and share the fdatasync.
+      await committed();
+      return result;
+    },
     close,
   };
 }
@@ -117,9 +110,9 @@ async function openHandle(path: string, d: { check: boolean; patienceMs: number 
 
 function prepare(handle: SQLite.Database, check: boolean): void {
   refuseForeign(handle);
-  // In WAL mode only FULL makes a commit survive a power cut: NORMAL may forget what was answered with 250.
   handle.pragma('journal_mode = WAL');
-  handle.pragma('synchronous = FULL');
+  // With this alone a power cut may forget what was answered with 250: `WriteAheadLog` does the rest of FULL.
+  handle.pragma('synchronous = NORMAL');
   handle.pragma('foreign_keys = ON');
   // RULES 21: sorting and materialising never spill to a file.
   handle.pragma('temp_store = MEMORY');

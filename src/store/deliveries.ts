@@ -3,6 +3,7 @@ import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import { recordDeliveries } from './outcomes.ts';
 import type { DeliveryRow, DeliveryState } from './schema.ts';
+import { keptForMember } from './waiting.ts';
 
 /** One member's copy as the fan-out makes it. */
 export interface NewDelivery {
@@ -52,7 +53,38 @@ export async function insertDeliveries(tx: Queries, rows: readonly NewDelivery[]
   return added;
 }
 
+/** A posting with deliveries that are due. */
+export interface DuePosting {
+  readonly postingId: number;
+  /** Size of its message as received, in octets. */
+  readonly octets: number;
+}
+
+/** The literal text of the partial index deliveries_due: with bound parameters SQLite would not use it. */
+const waiting = sql.raw("state IN ('pending', 'deferred')");
+
+/** Postings in the index deliveries_due, each found by a seek: the queue may hold a hundred thousand rows of one. */
+const queued = sql`queued (id) AS (
+  SELECT min(posting_id) FROM deliveries WHERE ${waiting}
+  UNION ALL
+  SELECT (SELECT min(d.posting_id) FROM deliveries AS d WHERE ${waiting} AND d.posting_id > queued.id)
+  FROM queued WHERE queued.id IS NOT NULL)`;
+
+const dueAt = sql`(SELECT min(d.next_at) FROM deliveries AS d WHERE ${waiting} AND d.posting_id = queued.id)`;
+
+/** Postings with deliveries that are due, the longest due first; of one node's messages if given. */
+export async function duePostings(q: Queries, d: { now: number; node?: string }): Promise<DuePosting[]> {
+  const { rows } = await sql<DuePosting>`
+    WITH RECURSIVE ${queued}, due AS (SELECT id, ${dueAt} AS at FROM queued WHERE id IS NOT NULL)
+    SELECT due.id AS posting_id, m.size AS octets
+    FROM due JOIN postings AS p ON p.id = due.id JOIN messages AS m ON m.id = p.message_id
+    WHERE due.at <= ${d.now} AND m.node = coalesce(${d.node ?? null}, m.node)
+    ORDER BY due.at, due.id`.execute(q);
+  return rows;
+}
+
 export interface Claim {
+  readonly postingId: number;
   /** Who holds the rows until they are finished: node id + boot id. */
   readonly lease: string;
   readonly now: number;
@@ -60,50 +92,20 @@ export interface Claim {
   readonly limit: number;
   /** After this time an attempt that said nothing counts as lost; longer than any attempt can take. */
   readonly leaseMs: number;
-  /** Postings that are passed over, because a batch of them is under way: gives every posting its turn. */
-  readonly notPostings?: readonly number[];
-  /** Only messages whose spool file this node has; any if absent. */
-  readonly node?: string;
 }
 
-/** The literal text of the partial index deliveries_due: with bound parameters SQLite would not use it. */
-const waiting = sql<boolean>`state in ('pending', 'deferred')`;
-
 /**
- * Takes a batch of due rows of one posting, the one that has been due longest: they become in flight, with one
- * attempt more. One UPDATE statement, so two claimers never get the same row, and the attempt is on record before
- * it begins. Empty if nothing is due.
+ * Takes a batch of due rows of a posting: they become in flight, with one attempt more. One UPDATE statement, so two
+ * claimers never get the same row, and the attempt is on record before it begins. Empty if nothing is due.
  */
 export async function claim(q: Queries, d: Claim): Promise<DeliveryRow[]> {
-  let oldest = q
-    .selectFrom('deliveries as o')
-    .select('o.postingId')
-    .where(waiting)
-    .where('o.nextAt', '<=', d.now)
-    .orderBy('o.nextAt')
-    .orderBy('o.postingId')
-    .limit(1);
-  if (d.notPostings?.length) oldest = oldest.where('o.postingId', 'not in', d.notPostings);
-  const { node } = d;
-  if (node !== undefined) {
-    oldest = oldest.where((e) =>
-      e.exists(
-        e
-          .selectFrom('postings as p')
-          .innerJoin('messages as m', 'm.id', 'p.messageId')
-          .select('p.id')
-          .whereRef('p.id', '=', 'o.postingId')
-          .where('m.node', '=', node),
-      ),
-    );
-  }
   const batch = q
     .selectFrom('deliveries')
     .select('id')
-    .where('postingId', '=', oldest)
-    .where('state', 'in', ['pending', 'deferred'])
-    .where('finishedAt', 'is', null)
+    .where('postingId', '=', d.postingId)
+    .where(sql<boolean>`${waiting}`)
     .where('nextAt', '<=', d.now)
+    .orderBy('nextAt')
     .limit(d.limit);
   const rows = await q
     .updateTable('deliveries')
@@ -173,16 +175,17 @@ export async function deliveriesOf(q: Queries, postingId: number): Promise<Deliv
     .execute();
 }
 
-/** A member's deliveries in one state, oldest first; of one list if given. */
+/** A member's deliveries that did not simply leave, oldest first; of one list if given. */
 export async function deliveriesFor(
   q: Queries,
-  d: { member: string; state: DeliveryState; listId?: number; limit: number },
+  d: { member: string; state: 'held' | 'deferred' | 'dropped'; listId?: number; limit: number },
 ): Promise<DeliveryRow[]> {
   let query = q
     .selectFrom('deliveries as d')
     .innerJoin('postings as p', 'p.id', 'd.postingId')
     .selectAll('d')
     .where('d.member', '=', d.member)
+    .where(keptForMember('d'))
     .where('d.state', '=', d.state)
     .orderBy('d.id')
     .limit(d.limit);
@@ -212,25 +215,19 @@ export async function countByState(
 
 /** When the next delivery is due (may be past), or null if none waits. */
 export async function nextDueAt(q: Queries): Promise<number | null> {
-  const row = await q
-    .selectFrom('deliveries')
-    .select('nextAt')
-    .where(waiting)
-    .orderBy('nextAt')
-    .limit(1)
-    .executeTakeFirst();
-  return row?.nextAt ?? null;
+  const { rows } = await sql<{ at: number | null }>`
+    WITH RECURSIVE ${queued} SELECT min(${dueAt}) AS at FROM queued WHERE id IS NOT NULL`.execute(q);
+  return rows[0]?.at ?? null;
 }
 
-/** Whether more rows of the posting wait for their turn now. */
-export async function hasDueDeliveries(q: Queries, postingId: number, now: number): Promise<boolean> {
+/** Whether copies of a posting are still on their way the first time, or being sent: those that were put off or held are not. */
+export async function isUnderWay(q: Queries, postingId: number): Promise<boolean> {
   const row = await q
     .selectFrom('deliveries')
     .select('id')
     .where('postingId', '=', postingId)
-    .where('state', 'in', ['pending', 'deferred'])
+    .where('state', 'in', ['pending', 'in-flight'])
     .where('finishedAt', 'is', null)
-    .where('nextAt', '<=', now)
     .limit(1)
     .executeTakeFirst();
   return row !== undefined;

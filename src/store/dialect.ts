@@ -12,6 +12,8 @@ import {
 } from 'kysely';
 import { isFault } from '../base/errors.ts';
 import { storeFault } from './faults.ts';
+import { Mutex } from './mutex.ts';
+import type { WriteAheadLog } from './write-ahead-log.ts';
 
 /** The result code of a failed SQLite call (`SQLITE_BUSY`, `SQLITE_FULL`, …), or null for any other error. */
 export function sqliteCodeOf(error: unknown): string | null {
@@ -54,45 +56,35 @@ export async function patiently<T>(
   }
 }
 
-/** Lets one at a time through, in the order of asking. */
-class Mutex {
-  #held = false;
-  readonly #waiting: (() => void)[] = [];
-
-  async lock(): Promise<void> {
-    if (this.#held) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#held = true;
-  }
-
-  unlock(): void {
-    const next = this.#waiting.shift();
-    // `#held` stays true while the turn passes on: whoever asks in between goes to the end of the queue.
-    if (next) next();
-    else this.#held = false;
-  }
-}
-
 /** Compiled statements kept; chunked inserts make a few texts of different length each. */
 const statementsKept = 300;
 
 class Connection implements DatabaseConnection {
   readonly #handle: SQLite.Database;
+  readonly #log: WriteAheadLog;
   readonly #patienceMs: number;
   readonly #statements = new Map<string, SQLite.Statement<unknown[]>>();
-  readonly mutex = new Mutex();
+  readonly mutex: Mutex;
+  #committed: Promise<void> = Promise.resolve();
 
-  constructor(handle: SQLite.Database, patienceMs: number) {
+  constructor(handle: SQLite.Database, log: WriteAheadLog, patienceMs: number) {
     this.#handle = handle;
+    this.#log = log;
     this.#patienceMs = patienceMs;
+    const path = handle.name;
+    this.mutex = new Mutex(patienceMs * 4, () => storeFault('transaction-nested', { path }));
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    return this.#run(() => {
-      const statement = this.#prepare(query.sql);
+    const statement = this.#prepare(query.sql);
+    const result = await this.#run<QueryResult<R>>(() => {
       if (statement.reader) return { rows: statement.all(...query.parameters) as R[] };
       const { changes, lastInsertRowid } = statement.run(...query.parameters);
       return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
     });
+    // Alone it was a transaction of its own.
+    if (!statement.readonly && !this.#handle.inTransaction) await this.#log.durable();
+    return result;
   }
 
   streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
@@ -100,9 +92,21 @@ class Connection implements DatabaseConnection {
     throw new TypeError('streaming is not offered: read in chunks');
   }
 
-  /** BEGIN IMMEDIATE, COMMIT or ROLLBACK. */
+  /** BEGIN IMMEDIATE or ROLLBACK. */
   async control(sql: string): Promise<void> {
     await this.#run(() => void this.#prepare(sql).run());
+  }
+
+  /** COMMIT, with its fdatasync begun: `close` would else come before it. */
+  async commit(): Promise<void> {
+    await this.control('commit');
+    this.#committed = this.#log.durable();
+    this.#committed.catch(() => undefined);
+  }
+
+  /** Resolves when all that was committed is durable. */
+  committed(): Promise<void> {
+    return this.#committed;
   }
 
   /** SQLite rolls back by itself after some errors (SQLITE_FULL); a second ROLLBACK would hide the first error. */
@@ -165,23 +169,23 @@ class Connection implements DatabaseConnection {
  * Kysely's view of one better-sqlite3 handle. It differs from Kysely's own SQLite dialect in three ways:
  * transactions begin IMMEDIATE (a deferred one that reads first fails with SQLITE_BUSY_SNAPSHOT once another
  * process has written), a lock held elsewhere is waited for without stopping the event loop, and statements stay
- * compiled. `guard` is asked before a query takes the connection and may throw. `close` waits for the open
- * transaction; queries that come later get the Fault 'database-closed'.
+ * compiled. A statement outside a transaction is durable when its promise resolves; a transaction is when `committed` says
+ * so. `close` waits for the open transaction; queries that come later get the Fault 'database-closed'.
  */
 export function sqliteDialect(
   handle: SQLite.Database,
-  d: { patienceMs: number; guard: () => void },
-): { dialect: Dialect; close: () => Promise<void> } {
-  const connection = new Connection(handle, d.patienceMs);
+  d: { patienceMs: number; log: WriteAheadLog },
+): { dialect: Dialect; committed: () => Promise<void>; close: () => Promise<void> } {
+  const connection = new Connection(handle, d.log, d.patienceMs);
   const close = async () => {
     await connection.mutex.lock();
+    if (connection.open) await d.log.close();
     connection.close();
     connection.mutex.unlock();
   };
   const driver: Driver = {
     init: async () => undefined,
     acquireConnection: async () => {
-      d.guard();
       await connection.mutex.lock();
       if (connection.open) return connection;
       connection.mutex.unlock();
@@ -189,7 +193,7 @@ export function sqliteDialect(
     },
     releaseConnection: async () => connection.mutex.unlock(),
     beginTransaction: () => connection.control('begin immediate'),
-    commitTransaction: () => connection.control('commit'),
+    commitTransaction: () => connection.commit(),
     rollbackTransaction: () => connection.rollback(),
     destroy: close,
   };
@@ -199,5 +203,5 @@ export function sqliteDialect(
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
   };
-  return { dialect, close };
+  return { dialect, committed: () => connection.committed(), close };
 }

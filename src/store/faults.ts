@@ -14,11 +14,13 @@ export const storeFault = faultsOf({
     `another process has kept the database ${d.path} locked for ${d.seconds} s: find it with "fuser ${d.path}" and end it`,
   'database-full': (d: { path: string }) =>
     `no space is left for the database ${d.path}: free space on its file system, nothing was changed`,
+  'database-not-durable': (d: { path: string; words: string }) =>
+    `the disk did not take what was written to the database ${d.path} (${d.words}): look at the disk, then start reseal again; until then nothing is accepted`,
   'database-closed': (d: { path: string }) => `the database ${d.path} is closed already`,
   'transaction-required': (d: { what: string }) =>
     `${d.what} changes several rows that belong together and must be called inside write()`,
   'transaction-nested': (d: { path: string }) =>
-    `a query went past the open transaction on ${d.path} and would wait for it for ever: use the tx given to write()`,
+    `a query on ${d.path} waited too long for the transaction that is open: inside write() use the tx that it gives, or the two wait for each other`,
   'list-exists': (d: { address: string }) => `there is a list ${d.address} already`,
   'spool-full': (d: { path: string; words: string }) =>
     `no space is left in the spool ${d.path} (${d.words}): free space or raise the quota; senders try again by themselves`,

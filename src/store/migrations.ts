@@ -54,11 +54,23 @@ const steps: readonly string[] = [
     CHECK ((finished_at IS NULL) = (state IN ('pending', 'deferred', 'in-flight', 'held'))),
     CHECK ((lease IS NULL) = (state <> 'in-flight'))
   ) STRICT;
-  -- The queue's indexes hold open rows only: they stay small however many finished rows retention keeps.
-  CREATE INDEX deliveries_due ON deliveries (next_at, posting_id) WHERE state IN ('pending', 'deferred');
-  CREATE INDEX deliveries_open ON deliveries (posting_id, state, next_at) WHERE finished_at IS NULL;
+  -- The queue's indexes hold open rows only: they stay small however many finished rows retention keeps. Each copy that
+  -- simply leaves is written three times, and each index that its state touches is written with it.
+  CREATE INDEX deliveries_due ON deliveries (posting_id, next_at) WHERE state IN ('pending', 'deferred');
+  CREATE INDEX deliveries_open ON deliveries (posting_id) WHERE finished_at IS NULL;
   CREATE INDEX deliveries_expiring ON deliveries (expires_at) WHERE state IN ('held', 'deferred');
-  CREATE INDEX deliveries_by_member ON deliveries (member, state);
+  CREATE INDEX deliveries_of_members ON deliveries (member) WHERE state IN ('held', 'deferred', 'dropped');
+
+  -- Copies that the relay refused for good, until they are too old to count. No reference to deliveries: those go sooner.
+  CREATE TABLE refusals (
+    delivery_id INTEGER PRIMARY KEY, posting_id INTEGER NOT NULL, list_id INTEGER NOT NULL REFERENCES lists ON DELETE CASCADE,
+    address TEXT NOT NULL, at INTEGER NOT NULL, of_recipient INTEGER NOT NULL, code TEXT NOT NULL, reply TEXT NOT NULL,
+    verdict TEXT
+  ) STRICT;
+  CREATE INDEX refusals_by_posting ON refusals (posting_id);
+  CREATE INDEX refusals_to_judge ON refusals (posting_id) WHERE verdict IS NULL;
+  CREATE INDEX refusals_by_member ON refusals (list_id, address, at);
+  CREATE INDEX refusals_by_time ON refusals (at);
 
   CREATE TABLE ledger (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, message_id TEXT, posting_id INTEGER, list TEXT,

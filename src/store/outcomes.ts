@@ -3,6 +3,7 @@ import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import type { LedgerEvent } from './ledger-events.ts';
 import type { DeliveryRow, FinalDeliveryState } from './schema.ts';
+import { keptForMember } from './waiting.ts';
 
 // How deliveries change state after they were claimed. Each function writes the rows and their ledger entries
 // through the same `tx`, so that a row never says something that the ledger does not know.
@@ -28,6 +29,8 @@ export interface Deferral extends AttemptDetails {
   readonly reason: string;
   readonly detail: string | null;
   readonly nextAt: number;
+  /** The number of attempts, where the last does not count. */
+  readonly attempts?: number;
 }
 
 export interface Hold extends AttemptDetails {
@@ -137,7 +140,8 @@ export async function releaseHeld(
     .where('state', '=', 'held')
     .where('finishedAt', 'is', null);
   const { listId } = d;
-  if (d.member !== undefined) update = update.where('member', '=', d.member);
+  if (d.member !== undefined)
+    update = update.where('member', '=', d.member).where(keptForMember('deliveries'));
   if (d.reasons) update = update.where('reason', 'in', d.reasons);
   if (listId !== undefined) {
     update = update.where('postingId', 'in', (e) =>

@@ -1,5 +1,6 @@
 import type { Generated, Selectable } from 'kysely';
 import type { LedgerEvent } from './ledger-events.ts';
+import type { RefusalsTable } from './refusal-row.ts';
 
 // Tables as Kysely sees them: columns are snake_case in SQL and camelCase here (CamelCasePlugin). Times are
 // milliseconds since the epoch, columns that hold JSON are text, flags are 0 or 1. migrations.ts makes the tables.
@@ -54,6 +55,7 @@ export interface Schema {
   messages: MessagesTable;
   postings: PostingsTable;
   deliveries: DeliveriesTable;
+  refusals: RefusalsTable;
   ledger: LedgerTable;
   certificates: CertificatesTable;
   bindings: BindingsTable;

@@ -11,7 +11,10 @@ import { errnoOf, isFault, wordsOf } from '../base/errors.ts';
 import { ensureFolder, syncFolder } from '../base/files.ts';
 import { type Envelope, parseEnvelopeLine } from '../mime/envelope.ts';
 import { storeFault } from './faults.ts';
-import { type FileLayer, groupCommit, type NewFile, realFiles } from './spool-files.ts';
+import { gathered } from './gathered.ts';
+import { groupCommit } from './group-commit.ts';
+import { RecentFiles } from './recent-files.ts';
+import { type FileLayer, type NewFile, realFiles } from './spool-files.ts';
 import { checkedId, isSpoolId } from './spool-id.ts';
 
 export { newId } from './spool-id.ts';
@@ -73,6 +76,7 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
     messages: groupCommit(() => files.syncFolder(join(root, 'messages'))),
     quarantine: groupCommit(() => files.syncFolder(join(root, 'quarantine'))),
   };
+  const recent = new RecentFiles();
   const reasonPath = (id: string) => `${path('quarantine', id)}.reason`;
 
   /** Moves if it is there, and tells. */
@@ -94,6 +98,7 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
     try {
       await sync[folder]();
     } catch (error) {
+      recent.forget(id);
       await files.remove(path(folder, id)).catch(() => undefined);
       throw diskFault(root, error);
     }
@@ -104,11 +109,17 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
     let file: NewFile | null = null;
     try {
       file = await files.create(target);
-      for await (const part of parts) await file.write(part);
+      let only: Buffer | null = null;
+      let written = 0;
+      for await (const part of gathered(parts)) {
+        await file.write(part);
+        only = written++ === 0 ? part : null;
+      }
       await file.sync();
-      const written = file;
+      const whole = file;
       file = null;
-      await written.close();
+      await whole.close();
+      if (only) recent.put(id, only);
     } catch (error) {
       await file?.close().catch(() => undefined);
       // EEXIST: the file is another message's.
@@ -148,6 +159,7 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
       await settleIn('incoming', id);
     },
     discard: async (id) => {
+      recent.forget(id);
       await files.remove(path('tmp', id));
       await files.remove(path('incoming', id));
       await sync.incoming();
@@ -169,19 +181,20 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
       await settleIn('messages', id);
     },
     read: async (id) => {
+      const known = recent.get(checkedId(id));
+      if (known !== null) return messageIn(known);
       // messages twice: the file may be settled between the first look and the second.
       for (const folder of ['messages', 'incoming', 'messages', 'quarantine', 'tmp'] as const) {
         const file = await files.read(path(folder, id)).catch((error: unknown) => {
           if (errnoOf(error) === 'ENOENT') return null;
           throw error;
         });
-        if (file === null) continue;
-        const { envelope, receivedAt, bodyStart } = parseEnvelopeLine(file);
-        return { envelope, receivedAt, bytes: brandReceived(file.subarray(bodyStart)) };
+        if (file !== null) return messageIn(file);
       }
       throw storeFault('spool-missing', { id });
     },
     quarantine: async (id, reason) => {
+      recent.forget(id);
       await writeReason(id, reason).catch((error: unknown) => {
         // A full disk must not keep a poisonous message in the queue; its row has the reason too.
         if (!isFault(diskFault(root, error), 'spool-full')) throw error;
@@ -201,6 +214,7 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
       await files.remove(reasonPath(id));
     },
     remove: async (id) => {
+      recent.forget(id);
       await files.remove(path('messages', id));
       await files.remove(path('quarantine', id));
       await files.remove(reasonPath(id));
@@ -225,6 +239,11 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
       }
     },
   };
+}
+
+function messageIn(file: Buffer): SpooledMessage {
+  const { envelope, receivedAt, bodyStart } = parseEnvelopeLine(file);
+  return { envelope, receivedAt, bytes: brandReceived(file.subarray(bodyStart)) };
 }
 
 async function makeFolders(root: string): Promise<void> {

@@ -3,6 +3,10 @@ import { type Queries, requireTransaction } from './database.ts';
 
 // Copies that wait for their member's certificate, as his notices count them. `reasons` are those of the hold.
 
+/** The literal text of the partial index deliveries_of_members: with bound parameters SQLite would not use it. */
+export const keptForMember = (table: string) =>
+  sql<boolean>`${sql.ref(`${table}.state`)} IN ('held', 'deferred', 'dropped')`;
+
 /** How many copies of a list wait for a member, and when the first of them is given up; null if none waits. */
 export async function waitingFor(
   q: Queries,
@@ -13,6 +17,7 @@ export async function waitingFor(
     .innerJoin('postings as p', 'p.id', 'd.postingId')
     .select((e) => [e.fn.countAll<number>().as('count'), e.fn.min<number | null>('d.expiresAt').as('until')])
     .where('d.member', '=', d.member)
+    .where(keptForMember('d'))
     .where('d.state', '=', 'held')
     .where('d.reason', 'in', d.reasons)
     .where('p.listId', '=', d.listId)
@@ -29,6 +34,7 @@ export async function markTold(
     .updateTable('deliveries')
     .set({ notifiedAt: d.at })
     .where('member', '=', d.member)
+    .where(keptForMember('deliveries'))
     .where('state', '=', 'held')
     .where('reason', 'in', d.reasons)
     .where('notifiedAt', 'is', null)
@@ -78,6 +84,7 @@ export async function droppedSinceTold(
     .select((e) => ['n.listId', 'n.member', e.fn.countAll<number>().as('count')])
     .select((e) => e.fn.max<number>('d.id').as('deliveryId'))
     .where('n.kind', '=', d.kind)
+    .where(keptForMember('d'))
     .where('d.state', '=', 'dropped')
     .where('d.reason', 'in', d.reasons)
     .where('p.kind', '=', 'post')

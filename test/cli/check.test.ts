@@ -1,10 +1,10 @@
 import { createPrivateKey } from 'node:crypto';
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { checkConfigurationFile, checkRoom, type Finding } from '../../src/flow/check-files.ts';
 import { makeCa, type TestCa } from '../kit/pki.ts';
+import { type SinkOptions, startSink } from '../kit/sink.ts';
 import { makeRoot, type Root } from './kit.ts';
 
 interface Report {
@@ -17,13 +17,11 @@ beforeAll(async () => {
   ca = await makeCa();
 });
 
-/** A port where something answers. */
-async function relayPort(): Promise<number> {
-  const server = createServer((socket) => socket.end());
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => void server.close());
-  const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : 0;
+/** The port of a relay. */
+async function relayPort(options: SinkOptions = {}): Promise<number> {
+  const sink = await startSink(options);
+  onTestFinished(sink.close);
+  return sink.port;
 }
 
 async function goodRoot(): Promise<Root> {
@@ -146,6 +144,29 @@ describe('check', () => {
       /relay 127\.0\.0\.1:1: no connection \(ECONNREFUSED\)/,
     ],
     [
+      'the second relay of two, which does not let us in',
+      async (root) => {
+        const port = await relayPort({
+          extensions: ['AUTH PLAIN'],
+          answer: (stage) => (stage === 'AUTH' ? '535 5.7.8 no' : null),
+        });
+        const second = `{port: ${port}, tls: none, user: u, password-file: etc/p}`;
+        root.file('etc/reseal.yaml', `relay: [{port: ${await relayPort()}}, ${second}]\n`);
+        writeFileSync(join(root.path, 'etc/p'), 'secret\n', { mode: 0o600 });
+      },
+      /^relay 127\.0\.0\.1:\d+: the login failed \(535 no\): are relay\.user and its password right\?/,
+    ],
+    [
+      'a relay whose TLS cannot be verified',
+      async (root) => root.file('etc/reseal.yaml', `relay: {port: ${await relayPort()}, tls: required}\n`),
+      /^relay 127\.0\.0\.1:\d+: no TLS \(.*\): has its certificate the name/,
+    ],
+    [
+      'a relay that speaks another protocol',
+      async (root) => root.file('etc/reseal.yaml', `relay: {port: ${await relayPort()}, protocol: lmtp}\n`),
+      /^relay 127\.0\.0\.1:\d+: it does not speak as a mail server \(.*\): are relay\.port/,
+    ],
+    [
       'no folder of templates',
       (root) => root.file('etc/reseal.yaml', 'templates: mine\n'),
       /mine: the templates cannot be read \(ENOENT\)/,
@@ -172,6 +193,43 @@ describe('check', () => {
       problems.filter((one) => sentence.test(one)),
       problems.join('\n'),
     ).not.toEqual([]);
+  });
+
+  it('warns of a relay that takes less than posts may need, and of one without 8BITMIME', async () => {
+    const root = await goodRoot();
+    root.file(
+      'etc/reseal.yaml',
+      `size: 1MB\nrelay.port: ${await relayPort({ extensions: ['SIZE 1100000'] })}\n`,
+    );
+    const { findings } = (await check(root)).report;
+    expect(
+      findings.filter((one) => one.about.startsWith('relay ')).map((one) => [one.level, one.text]),
+    ).toEqual([
+      ['warning', expect.stringMatching(/^it takes messages up to 1100000 octets, but .* raise its limit/)],
+      ['warning', expect.stringMatching(/^it does not offer 8BITMIME/)],
+      ['good', 'it can be reached, without verified TLS'],
+    ]);
+  });
+
+  it('only warns of a relay whose password the daemon alone is given, and names a missing file of authorities', async () => {
+    const root = await goodRoot();
+    const relay = (more: string) =>
+      root.file('etc/reseal.yaml', `relay: {host: localhost, port: 1, tls: required, ${more}}\n`);
+    relay('user: u, password-credential: relay');
+    const { findings } = (await check(root)).report;
+    expect(findings.filter((one) => one.about.startsWith('relay '))).toEqual([
+      {
+        level: 'warning',
+        about: 'relay localhost:1',
+        text: expect.stringMatching(/LoadCredential=relay:FILE/),
+      },
+    ]);
+    relay('cafile: nix.pem');
+    expect((await check(root)).problems).toContainEqual(
+      expect.stringMatching(
+        /^relay localhost:1: The certificates in .*nix\.pem \(relay\.cafile\) cannot be read \(ENOENT\)/,
+      ),
+    );
   });
 
   it('says once, not for each list, what is wrong with what all of them use', async () => {

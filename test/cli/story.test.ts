@@ -4,11 +4,12 @@ import { clientOf } from '../../src/cli/story-words.ts';
 import { storiesOf } from '../../src/flow/explain.ts';
 import type { Layer } from '../../src/smime/layers.ts';
 import type { Database } from '../../src/store/database.ts';
-import { claim, insertDeliveries } from '../../src/store/deliveries.ts';
+import { insertDeliveries } from '../../src/store/deliveries.ts';
 import { record } from '../../src/store/ledger.ts';
 import { setMessageState } from '../../src/store/messages.ts';
 import { defer, finish, hold } from '../../src/store/outcomes.ts';
 import { recordVerdict, releasePosting, setPostingState } from '../../src/store/postings.ts';
+import { claimOldest } from '../kit/claim.ts';
 import { copy, day, envelope, listNamed, minute, openTest, post, sha256, t0 } from '../store/fixtures.ts';
 
 const id = '01kd0000000000000000000001';
@@ -98,7 +99,7 @@ async function arrange(database: Database): Promise<void> {
       ),
     );
     await setPostingState(tx, posting, 'distributing');
-    const rows = await claim(tx, { lease: 'x', now: releasedAt, limit: 10, leaseMs: minute });
+    const rows = await claimOldest(tx, { lease: 'x', now: releasedAt, limit: 10, leaseMs: minute });
     const idOf = (name: string) => rows.find((row) => row.member.startsWith(name))?.id ?? 0;
     const sealed = (name: string, keyTransport: string) => ({
       id: idOf(name),
@@ -188,7 +189,7 @@ describe('the story of a message', () => {
         tx,
         names.map((name) => copy(posting, name, { createdAt: t0, expiresAt: until })),
       );
-      const rows = await claim(tx, { lease: 'x', now: t0, limit: 300, leaseMs: minute });
+      const rows = await claimOldest(tx, { lease: 'x', now: t0, limit: 300, leaseMs: minute });
       const held = rows.slice(0, 150);
       const why = (member: string) => ({
         reason: 'pending',

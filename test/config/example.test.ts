@@ -61,7 +61,9 @@ describe('etc/reseal.yaml.example', () => {
 
   it('means its defaults: active, they change nothing but what has no default', () => {
     const none = siteOf('');
-    const all = siteOf(uncommented(/^#(listen|relay)\.path:|^#listen\.mode:/));
+    const all = siteOf(
+      uncommented(/^#(listen|relay)\.path:|^#listen\.mode:|^#relay\.(user|password-.*|cafile|rate):/),
+    );
     const absent = new Set(
       settingsTable()
         .filter((row) => row.scope === 'site' && row.absent)
@@ -79,17 +81,19 @@ describe('etc/reseal.yaml.example', () => {
   });
 
   it('is right with sockets too', () => {
-    const site = siteOf(uncommented(/^#(listen|relay)\.(host|port):/));
+    const site = siteOf(uncommented(/^#(listen|relay)\.(host|port):|^#relay\.(password-credential|cafile):/));
     expect(site.listen).toEqual([{ protocol: 'lmtp', path: '/srv/reseal/spool/lmtp.sock', mode: 0o660 }]);
-    expect(site['relay.path']).toBe('/var/run/relay.sock');
+    expect(site.relays).toMatchObject([{ path: '/var/run/relay.sock', user: 'reseal', perMinute: 600 }]);
   });
 
   it('has right examples of groups and of several sockets in its head', () => {
     const head = example.slice(0, example.indexOf('\n\n'));
-    const yaml = head.split('\n').filter((line) => line.startsWith('#   '));
-    expect(siteOf(yaml.map((line) => line.slice(4)).join('\n'))).toMatchObject({
-      'relay.host': 'x',
-      listen: [{}, {}],
-    });
+    const blocks = head.split('\n#\n').filter((block) => block.startsWith('#   '));
+    const yamls = blocks.map((block) => block.replace(/^# {3}/gm, ''));
+    expect(yamls.map((yaml) => siteOf(yaml))).toMatchObject([
+      { relays: [{ host: 'x' }] },
+      { listen: [{}, {}] },
+      { relays: [{ domains: [] }, { domains: [] }, { domains: ['partner.example'], perMinute: 60 }] },
+    ]);
   });
 });

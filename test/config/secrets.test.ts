@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { passphraseOf, readSecret } from '../../src/config/secrets.ts';
+import { passphraseOf, readSecret, relayPasswordOf } from '../../src/config/secrets.ts';
 import { tempFolder } from '../kit/tmp.ts';
 
 let folder: string;
@@ -54,6 +54,24 @@ describe('readSecret', () => {
       code: 'secret-unreadable',
       data: { why: 'ENOTDIR' },
     });
+  });
+});
+
+describe('relayPasswordOf', () => {
+  it('is in a file or a systemd credential; none if neither is named', async () => {
+    const passwordFile = secretFile('p', 'of the file\n');
+    secretFile('relay', 'of the credential', 0o400);
+    const at = (credentials: string | null, relay: { file?: string; name?: string }) =>
+      relayPasswordOf(
+        { credentials },
+        { passwordFile: relay.file ?? null, passwordCredential: relay.name ?? null },
+      );
+    expect(await at(folder, {})).toBeNull();
+    expect(await at(null, { file: passwordFile })).toBe('of the file');
+    expect(await at(folder, { name: 'relay' })).toBe('of the credential');
+    await expect(at(folder, { name: 'other' })).rejects.toMatchObject({ code: 'secret-missing' });
+    // A command, or a unit without LoadCredential.
+    await expect(at(null, { name: 'relay' })).rejects.toMatchObject({ code: 'credentials-missing' });
   });
 });
 

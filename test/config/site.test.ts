@@ -29,6 +29,24 @@ async function faultOf(work: Promise<unknown>): Promise<Fault> {
   throw error;
 }
 
+/** The relay of a site that names none. */
+const plainRelay = {
+  name: '127.0.0.1:25',
+  protocol: 'smtp',
+  host: '127.0.0.1',
+  port: 25,
+  path: null,
+  domains: [],
+  tls: 'opportunistic',
+  cafile: null,
+  user: null,
+  passwordFile: null,
+  passwordCredential: null,
+  connections: 20,
+  perMinute: null,
+  timeoutMs: 300_000,
+};
+
 describe('a site without a file', () => {
   it('has the defaults', async () => {
     expect(await loadSite({ root, env: {}, machine })).toEqual({
@@ -41,15 +59,7 @@ describe('a site without a file', () => {
       size: 26_214_400,
       'limits.clients': 50,
       'limits.recipients': 100,
-      'relay.protocol': 'smtp',
-      'relay.host': '127.0.0.1',
-      'relay.port': 25,
-      'relay.path': null,
-      'relay.tls': 'opportunistic',
-      'relay.user': null,
-      'relay.password-file': null,
-      'relay.connections': 20,
-      'relay.timeout': 300_000,
+      relays: [plainRelay],
       spool: join(root, 'spool'),
       database: join(root, 'spool/reseal.db'),
       certificates: join(root, 'spool/certificates'),
@@ -80,7 +90,15 @@ describe('a site without a file', () => {
 
   it('is frozen', async () => {
     const site = await loadSite({ root, env: {}, machine });
-    for (const part of [site, site.listen, site.listen[0], site.defaults, site.templates]) {
+    for (const part of [
+      site,
+      site.listen,
+      site.listen[0],
+      site.relays,
+      site.relays[0],
+      site.defaults,
+      site.templates,
+    ]) {
       expect(Object.isFrozen(part)).toBe(true);
     }
   });
@@ -129,7 +147,7 @@ describe('the file', () => {
     'may set nothing: %j',
     async (yaml) => {
       const site = await siteOf(yaml);
-      expect(site['relay.host']).toBe('127.0.0.1');
+      expect(site.relays).toEqual([plainRelay]);
       expect(site.listen).toHaveLength(1);
       expect(site.file).toBe(join(root, 'etc/reseal.yaml'));
     },
@@ -144,8 +162,7 @@ describe('the file', () => {
     );
     expect(dotted).toEqual(grouped);
     expect(dotted).toMatchObject({
-      'relay.host': 'a.example',
-      'relay.port': 26,
+      relays: [{ ...plainRelay, name: 'a.example:26', host: 'a.example', port: 26 }],
       defaults: { 'accept.signature': 'required' },
     });
   });
@@ -177,7 +194,7 @@ relay.path: /run/relay`;
       'keys.passphrase-file': join(root, 'etc/pass/{list}'),
       defaults: { 'trust.capath': join(root, 'etc/ca') },
       listen: [{ path: join(root, 'run/lmtp') }],
-      'relay.path': '/run/relay',
+      relays: [{ path: '/run/relay', name: '/run/relay' }],
     });
   });
 
@@ -214,7 +231,37 @@ listen:
 
   it('may send a password to the machine itself without TLS', async () => {
     const yaml = 'relay: {host: localhost, tls: none, user: u, password-file: etc/p}\n';
-    expect((await siteOf(yaml))['relay.password-file']).toBe(join(root, 'etc/p'));
+    expect((await siteOf(yaml)).relays).toMatchObject([{ passwordFile: join(root, 'etc/p') }]);
+  });
+
+  it('may have several relays, in the order of their use, some for domains of their own', async () => {
+    const yaml = `
+relay:
+  - {host: a.example, tls: required, user: u, password-credential: relay, rate: 10/s, cafile: etc/ca.pem}
+  - path: run/lmtp
+    protocol: lmtp
+    domains: ["*.Partner.example", jürgen.example]
+  - {domains: other.example, rate: 90/m, connections: 2}`;
+    expect((await siteOf(yaml)).relays).toEqual([
+      {
+        ...plainRelay,
+        name: 'a.example:25',
+        host: 'a.example',
+        tls: 'required',
+        user: 'u',
+        passwordCredential: 'relay',
+        perMinute: 600,
+        cafile: join(root, 'etc/ca.pem'),
+      },
+      {
+        ...plainRelay,
+        name: join(root, 'run/lmtp'),
+        path: join(root, 'run/lmtp'),
+        protocol: 'lmtp',
+        domains: ['*.partner.example', expect.stringMatching(/^(jürgen|xn--jrgen-kva)\.example$/)],
+      },
+      { ...plainRelay, domains: ['other.example'], perMinute: 90, connections: 2 },
+    ]);
   });
 });
 

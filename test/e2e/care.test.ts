@@ -127,7 +127,7 @@ describe('copies that wait', () => {
         );
         expect(
           world.sink.messages.some(
-            ({ to, bytes }) => to.includes(who.address) && bytes.includes('pkcs7-mime'),
+            ({ to, bytes }) => to.includes(who.address) && bytes.includes('enveloped-data'),
           ),
         ).toBe(false);
         await run('cert', 'approve', who.address, sha256);

@@ -91,6 +91,8 @@ export interface WorldOptions {
   readonly yaml?: readonly string[];
   readonly daemon?: DaemonOptions;
   readonly sink?: SinkOptions;
+  /** The `relay:` lines of etc/reseal.yaml, if not the sink alone. */
+  readonly relay?: (sink: Sink) => readonly string[];
 }
 
 /** What the log says when a posting was decided. */
@@ -121,7 +123,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     [
       'hostname: lists.example',
       `listen: { protocol: ${options.protocol ?? 'smtp'}, port: 0 }`,
-      `relay: { port: ${sink.port}, tls: none }`,
+      ...(options.relay?.(sink) ?? [`relay: { port: ${sink.port}, tls: none }`]),
       `trust.cafile: ${ca.certPath}`,
       ...(options.yaml ?? []),
       '',

@@ -6,7 +6,7 @@ import type { Database, Queries } from '../../src/store/database.ts';
 /** A database that only counts: the groups that were written, one transaction each. */
 function recorder(
   refuse: (entries: readonly string[]) => boolean = () => false,
-  disk = () => {},
+  disk: () => void | Promise<void> = () => {},
   enough = 100,
 ) {
   const groups: string[][] = [];
@@ -16,7 +16,7 @@ function recorder(
   const acknowledgements = groupCommits<string>(
     database,
     async (_, entries) => {
-      disk();
+      await disk();
       if (refuse(entries)) throw new Error('a bad row');
       groups.push([...entries]);
     },
@@ -59,6 +59,25 @@ describe('outcomes of several connections', () => {
     answer();
     await slow;
     expect(groups).toEqual([['quick'], ['slow']]);
+  });
+
+  it('gather while the disk has others, and are committed before those are durable', async () => {
+    const ends: (() => void)[] = [];
+    const { groups, copy } = recorder(undefined, () => new Promise<void>((resolve) => ends.push(resolve)));
+    const first = copy('a', later(1));
+    await later(4);
+    const others = Promise.all([copy('b', later(1)), copy('c', later(3))]);
+    await later(8);
+    const third = copy('d', later(1));
+    await later(8);
+    // Two at a time, no more.
+    expect(ends).toHaveLength(2);
+    ends[0]?.();
+    await first;
+    await later(4);
+    for (const end of ends) end();
+    await Promise.all([others, third]);
+    expect(groups).toEqual([['a'], ['b', 'c'], ['d']]);
   });
 
   it('wait for no more when every connection has brought one', async () => {

@@ -6,7 +6,8 @@ import { openCache } from '../../src/flow/open-cache.ts';
 import { prepareFor } from '../../src/flow/prepare.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import type { CryptoWorkers } from '../../src/smime/workers.ts';
-import type { Copy, Outcome, Settle } from '../../src/smtp/pool.ts';
+import type { Copy } from '../../src/smtp/pool.ts';
+import type { RelayedOutcome } from '../../src/smtp/relays.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { addMembers } from '../../src/store/members.ts';
 import { findPosting, recordVerdict } from '../../src/store/postings.ts';
@@ -18,7 +19,9 @@ import { makeList, makeSite, type TestSite } from './site.ts';
 
 const bob = 'bob@example.org';
 
-const taken: Outcome = {
+const taken: RelayedOutcome = {
+  relay: 'mail.example:25',
+  ofRecipient: false,
   kind: 'delivered',
   relayDown: false,
   code: 250,
@@ -34,21 +37,20 @@ function takingRelay() {
   const first = new Promise<void>((resolve) => {
     come = resolve;
   });
-  const send = async (one: Copy, settle: Settle = async () => {}) => {
+  const send = async (one: Copy, settle: (outcome: RelayedOutcome) => Promise<void>) => {
     sent.push(one);
     come();
     await settle(taken);
     return taken;
   };
-  return { sent, first, send };
+  return { sent, first, send, connections: 1, turn: <T>(_copy: unknown, work: () => Promise<T>) => work() };
 }
 
 /** The delivery of a site whose posts came in clear and leave in clear: it has no worker and no key. */
-function deliveryOf(site: TestSite, relay: DeliverParts['relay']) {
+function deliveryOf(site: TestSite, relays: DeliverParts['relays']) {
   return startDelivery({
     ...site,
-    relay,
-    connections: 1,
+    relays,
     lease: 'here',
     random: () => 0.5,
     workers: {} as CryptoWorkers,

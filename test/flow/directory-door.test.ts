@@ -6,9 +6,10 @@ import { certificateRow, mirrorAddress } from '../../src/flow/file-certificates.
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { bind } from '../../src/store/bindings.ts';
 import { findCertificate, inUse, upsertCertificate } from '../../src/store/certificates.ts';
-import { claim, deliveriesOf } from '../../src/store/deliveries.ts';
+import { deliveriesOf } from '../../src/store/deliveries.ts';
 import { hold } from '../../src/store/outcomes.ts';
 import type { Purpose } from '../../src/store/schema.ts';
+import { claimOldest } from '../kit/claim.ts';
 import { type Identity, makeCa, type TestCa } from '../kit/pki.ts';
 import { copies, memberName, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
@@ -79,7 +80,7 @@ describe('a file in the certificate directory', () => {
     const { site, door, put } = await setUp();
     const posting = await post(site.database, (await makeList(site)).id, 'm1');
     await copies(site.database, posting, 2);
-    const rows = await claim(site.database.q, { lease: 'x', now: t0, limit: 9, leaseMs: day });
+    const rows = await claimOldest(site.database.q, { lease: 'x', now: t0, limit: 9, leaseMs: day });
     await site.database.write((tx) =>
       hold(
         tx,

@@ -9,10 +9,11 @@ import { revocationOff } from '../../src/pki/revocation.ts';
 import type { AuthorSignature } from '../../src/smime/author-signature.ts';
 import { bindingsOf, setBindingState } from '../../src/store/bindings.ts';
 import { capabilitiesOf, inUse } from '../../src/store/certificates.ts';
-import { claim, deliveriesOf } from '../../src/store/deliveries.ts';
+import { deliveriesOf } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
 import { noticeDue } from '../../src/store/notices.ts';
 import { hold } from '../../src/store/outcomes.ts';
+import { claimOldest } from '../kit/claim.ts';
 import { type Identity, makeCa, type TestCa } from '../kit/pki.ts';
 import { copies, memberName, post } from '../store/fixtures.ts';
 import { day, hour } from './parts.ts';
@@ -70,7 +71,7 @@ describe('fileHarvest', () => {
     const list = await makeList(site);
     const posting = await post(site.database, list.id, 'm0');
     await copies(site.database, posting, 2);
-    const rows = await claim(site.database.q, { lease: 'x', now, limit: 9, leaseMs: day });
+    const rows = await claimOldest(site.database.q, { lease: 'x', now, limit: 9, leaseMs: day });
     await site.database.write(async (tx) => {
       await hold(
         tx,

@@ -4,13 +4,14 @@ import { brandComposed } from '../../src/base/bytes.ts';
 import { houseWork } from '../../src/flow/housekeeping.ts';
 import { everyList } from '../../src/flow/list-context.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
-import { claim, deliveriesOf } from '../../src/store/deliveries.ts';
+import { deliveriesOf } from '../../src/store/deliveries.ts';
 import { ledgerOf, record } from '../../src/store/ledger.ts';
 import { createList } from '../../src/store/lists.ts';
 import { findMessage, setMessageState } from '../../src/store/messages.ts';
 import { finish, hold } from '../../src/store/outcomes.ts';
 import { findPosting, recordVerdict, setPostingState } from '../../src/store/postings.ts';
 import { newId } from '../../src/store/spool.ts';
+import { claimOldest } from '../kit/claim.ts';
 import { copies, envelope, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
@@ -36,7 +37,7 @@ async function waiting(site: TestSite, listId: number, d: { holdUntil: number; c
   await setMessageState(site.database.q, id, { state: 'done', reason: null, detail: null, nextAt: null });
   await setPostingState(site.database.q, posting, 'distributing');
   await copies(site.database, posting, d.count ?? 2);
-  const rows = await claim(site.database.q, { lease: 'x', now: t0, limit: 5000, leaseMs: day });
+  const rows = await claimOldest(site.database.q, { lease: 'x', now: t0, limit: 5000, leaseMs: day });
   await site.database.write((tx) =>
     hold(
       tx,
@@ -103,7 +104,7 @@ describe('houseWork', () => {
     const site = await makeSite();
     const posting = await post(site.database, (await makeList(site)).id, 'm1');
     await copies(site.database, posting, 1);
-    await claim(site.database.q, { lease: 'x', now: t0, limit: 1, leaseMs: day });
+    await claimOldest(site.database.q, { lease: 'x', now: t0, limit: 1, leaseMs: day });
     const state = async () => (await deliveriesOf(site.database.q, posting))[0]?.state;
     site.clock.pass(day - 1);
     await keep(site);

@@ -1,10 +1,11 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { careForEvidence } from '../../src/flow/keep-evidence.ts';
 import { parseCrl } from '../../src/pki/crl.ts';
-import { claim, deliveriesOf } from '../../src/store/deliveries.ts';
+import { deliveriesOf } from '../../src/store/deliveries.ts';
 import { hold } from '../../src/store/outcomes.ts';
 import { setPostingState } from '../../src/store/postings.ts';
 import { newId } from '../../src/store/spool.ts';
+import { claimOldest } from '../kit/claim.ts';
 import { makeCa, type TestCa } from '../kit/pki.ts';
 import { derOf } from '../kit/revocation.ts';
 import { copies, post } from '../store/fixtures.ts';
@@ -30,7 +31,7 @@ async function waiting({ site }: Awaited<ReturnType<typeof setUp>>) {
   const posting = await post(site.database, list.id, newId(t0));
   await setPostingState(site.database.q, posting, 'distributing');
   await copies(site.database, posting, 2);
-  const rows = await claim(site.database.q, { lease: 'x', now: t0, limit: 10, leaseMs: day });
+  const rows = await claimOldest(site.database.q, { lease: 'x', now: t0, limit: 10, leaseMs: day });
   const reasons = ['not-checked', 'no-certificate'];
   const held = rows.map(({ id }, n) => ({ id, reason: reasons[n] ?? '', detail: null, expiresAt: t0 + day }));
   await site.database.write((tx) => hold(tx, held, t0));

@@ -65,7 +65,10 @@ export async function lookUps(o: Options) {
     store,
     /** `valid`, or the reasons; remarks behind. */
     ask: async (who: Identity): Promise<string> => {
-      const { valid, reasons, remarks } = await pathOf(list, parseCertificate(who.certDer));
+      const { valid, reasons, remarks } = await pathOf(list, {
+        sha256: parseCertificate(who.certDer).sha256,
+        read: () => parseCertificate(who.certDer),
+      });
       return [valid ? 'valid' : reasons.join(' '), ...remarks].join(' ');
     },
     authorities: { list, anchors, others: [], at: clock.now() },

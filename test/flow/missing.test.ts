@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { ListContext } from '../../src/flow/list-context.ts';
 import { settleMissing } from '../../src/flow/missing.ts';
-import { claim, deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
+import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
 import { findMessage } from '../../src/store/messages.ts';
 import type { DeliveryRow } from '../../src/store/schema.ts';
+import { claimOldest } from '../kit/claim.ts';
 import { copy, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
@@ -24,7 +25,7 @@ async function postFor(site: TestSite, list: ListContext, id: string, member = b
   await site.database.write((tx) => insertDeliveries(tx, [row]));
   // Notices wait to be sent, too: passed over.
   let claimed: DeliveryRow | undefined;
-  do [claimed] = await claim(site.database.q, { lease: 'x', now: at, limit: 1, leaseMs: day });
+  do [claimed] = await claimOldest(site.database.q, { lease: 'x', now: at, limit: 1, leaseMs: day });
   while (claimed && claimed.postingId !== posting);
   const message = await findMessage(site.database.q, id);
   if (!claimed || !message) throw new Error('nothing claimed');

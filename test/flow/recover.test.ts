@@ -4,11 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { brandComposed } from '../../src/base/bytes.ts';
 import { recover } from '../../src/flow/recover.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
-import { claim, deliveriesOf } from '../../src/store/deliveries.ts';
+import { deliveriesOf } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
 import { countOpen, findMessage } from '../../src/store/messages.ts';
 import { newId } from '../../src/store/spool.ts';
 import { recentCrashes, recordCleanStop, recordStart } from '../../src/store/starts.ts';
+import { claimOldest } from '../kit/claim.ts';
 import { copies, envelope, post } from '../store/fixtures.ts';
 import { day, hour, minute, t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
@@ -27,7 +28,7 @@ describe('recover', () => {
     const site = await makeSite();
     const posting = await post(site.database, (await makeList(site)).id, 'm1');
     await copies(site.database, posting, 3);
-    await claim(site.database.q, { lease: 'dead', now: t0, limit: 2, leaseMs: day });
+    await claimOldest(site.database.q, { lease: 'dead', now: t0, limit: 2, leaseMs: day });
     await start(site);
     const rows = await deliveriesOf(site.database.q, posting);
     expect(rows.map((row) => [row.state, row.lease, row.attempts])).toEqual([

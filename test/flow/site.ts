@@ -21,6 +21,7 @@ export interface TestSite {
   readonly notices: Notice[];
   readonly compose: Compose;
   readonly node: string;
+  readonly postmaster: string;
   readonly lifetimeMs: number;
   readonly defaults: Record<string, never>;
   readonly woken: () => number;
@@ -55,6 +56,7 @@ export async function makeSite(): Promise<TestSite> {
       };
     },
     node: 'node-a',
+    postmaster: 'postmaster@lists.example',
     lifetimeMs: 5 * 24 * 60 * minute,
     defaults: {},
     woken: () => wakes,

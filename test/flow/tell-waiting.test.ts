@@ -5,11 +5,12 @@ import { releaseCopies, releaseNowValid } from '../../src/flow/release.ts';
 import { tellWaiting } from '../../src/flow/tell-waiting.ts';
 import { bind } from '../../src/store/bindings.ts';
 import { upsertCertificate } from '../../src/store/certificates.ts';
-import { claim, deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
+import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { setListSettings, setListState } from '../../src/store/lists.ts';
 import { addMembers, setMember } from '../../src/store/members.ts';
 import { findMessage } from '../../src/store/messages.ts';
 import type { DeliveryRow } from '../../src/store/schema.ts';
+import { claimOldest } from '../kit/claim.ts';
 import { certificate as certificateOf, copy, post } from '../store/fixtures.ts';
 import { day, hour, t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
@@ -36,7 +37,7 @@ async function postWithout(
   const row = copy(posting, bob, { createdAt: at, nextAt: at, expiresAt: at + 5 * day });
   await site.database.write((tx) => insertDeliveries(tx, [row]));
   let claimed: DeliveryRow | undefined;
-  do [claimed] = await claim(site.database.q, { lease: 'x', now: at, limit: 1, leaseMs: day });
+  do [claimed] = await claimOldest(site.database.q, { lease: 'x', now: at, limit: 1, leaseMs: day });
   while (claimed && claimed.postingId !== posting);
   const message = await findMessage(site.database.q, id);
   if (!claimed || !message) throw new Error('nothing claimed');
@@ -179,7 +180,7 @@ describe('released copies', () => {
     expect(await site.database.write((tx) => releaseCopies(tx, bob, { now, expiresAt: now + day }))).toBe(4);
     const order: number[] = [];
     for (let n = 0; n < 8; n++) {
-      const [row] = await claim(site.database.q, { lease: 'y', now, limit: 1, leaseMs: day });
+      const [row] = await claimOldest(site.database.q, { lease: 'y', now, limit: 1, leaseMs: day });
       if (row && postings.includes(row.postingId)) order.push(row.postingId);
     }
     expect(order).toEqual(postings);

@@ -7,7 +7,7 @@ import { parseContentInfo } from '../../src/cms/content-info.ts';
 import { openEnveloped } from '../../src/cms/enveloped-data.ts';
 import { parseSignedData } from '../../src/cms/signed-data.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
-import type { SealRecipient } from '../../src/smime/jobs.ts';
+import type { SealKey, SealRecipient } from '../../src/smime/jobs.ts';
 import { openMessage } from '../../src/smime/open.ts';
 import { type CryptoWorkers, startWorkers } from '../../src/smime/workers.ts';
 import { decryptionKey } from '../cms/keys.ts';
@@ -34,19 +34,18 @@ function pool(script: URL, d: { count?: number; timeoutMs?: number } = {}): Cryp
 const openRequest = (message: Buffer) =>
   requestOf(message, { keys: [decryptionKey(people.list)], anchors: [people.ca.certDer] });
 
-function recipientOf(who: Identity): SealRecipient {
+const recipientOf = (who: Identity): SealRecipient => ({
+  sha256: keyOf(who).sha256,
+  transport: keyOf(who).keyType === 'ec' ? 'ecdh' : 'rsa',
+});
+
+function keyOf(who: Identity): SealKey {
   const { sha256, issuerDer, serialDer, spkiDer, keyType, curve } = parseCertificate(who.certDer);
   const publicKey = { form: 'spki', der: spkiDer } as const;
-  return {
-    sha256,
-    issuerDer,
-    serialDer,
-    publicKey,
-    keyType,
-    curve,
-    transport: keyType === 'ec' ? 'ecdh' : 'rsa',
-  };
+  return { sha256, issuerDer, serialDer, publicKey, keyType, curve };
 }
+
+const noKeys = async (): Promise<SealKey[]> => [];
 
 describe('the crypto workers', () => {
   it('open a message and give its content back as Plaintext', async () => {
@@ -104,12 +103,28 @@ describe('the crypto workers', () => {
     const session = await workers.seal(new Plaintext(Buffer.from(plain)), 'aes-256-cbc');
     expect(session.contentType).toContain('enveloped-data');
     const rubbish = {
-      ...recipientOf(people.mallory),
+      ...keyOf(people.mallory),
       sha256: 'ff',
       publicKey: { form: 'spki', der: Buffer.from('rubbish') } as const,
     };
-    const [one, bad, two] = await session.address([recipientOf(people.alice), rubbish, recipientOf(ec)]);
+    const asked: (readonly string[])[] = [];
+    const findKeys = async (sha256s: readonly string[]) => {
+      asked.push(sha256s);
+      return [keyOf(people.alice), rubbish, keyOf(ec)];
+    };
+    const recipients = [
+      recipientOf(people.alice),
+      { sha256: 'ff', transport: 'rsa' } as const,
+      recipientOf(ec),
+      { sha256: 'gone', transport: 'rsa' } as const,
+    ];
+    const [one, bad, two, gone] = await session.address(recipients, findKeys);
     expect(bad).toEqual({ unusable: expect.any(String) });
+    expect(gone).toEqual({ unusable: expect.stringContaining('not stored') });
+    // What it has met it does not ask for again.
+    const [again] = await session.address([recipientOf(people.alice)], findKeys);
+    expect(again).toMatchObject({ phase: one && 'phase' in one ? one.phase : null });
+    expect(asked).toEqual([recipients.map((each) => each.sha256)]);
     for (const [who, copy] of [
       [people.alice, one],
       [ec, two],
@@ -123,7 +138,7 @@ describe('the crypto workers', () => {
     }
     await session.end();
     await session.end();
-    await expect(session.address([])).rejects.toMatchObject({ code: 'sealing-gone' });
+    await expect(session.address([], noKeys)).rejects.toMatchObject({ code: 'sealing-gone' });
   });
 
   it('leave the entity to seal as it was', async () => {
@@ -251,14 +266,14 @@ describe('a worker that', () => {
   it('died takes its sealings with it', async () => {
     const workers = pool(stub, { timeoutMs: 3000 });
     const session = await workers.seal(new Plaintext(Buffer.from('x')), 'aes-256-cbc');
-    expect(await session.address([])).toEqual([]);
+    expect(await session.address([], noKeys)).toEqual([]);
     const bad = workers.seal(new Plaintext(Buffer.from('exit')), 'aes-256-cbc');
-    const queued = session.address([]);
+    const queued = session.address([], noKeys);
     queued.catch(() => undefined);
     await expect(bad).rejects.toMatchObject({ code: 'worker-died' });
     // In the queue of the thread that died, and after it.
     await expect(queued).rejects.toMatchObject({ code: 'worker-died' });
-    await expect(session.address([])).rejects.toMatchObject({ code: 'worker-died' });
+    await expect(session.address([], noKeys)).rejects.toMatchObject({ code: 'worker-died' });
     await expect(session.lines(0)).rejects.toMatchObject({ code: 'worker-died' });
     await expect(session.end()).resolves.toBeUndefined();
     const fresh = await workers.seal(new Plaintext(Buffer.from('x')), 'aes-256-cbc');

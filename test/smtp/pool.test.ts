@@ -208,6 +208,76 @@ describe('a relay that is down', () => {
   });
 });
 
+describe('a relay that stays down', () => {
+  it('is tried by one connection at a time, less and less often, without any copy', async () => {
+    const times: number[] = [];
+    const { sink, pool } = await sinkAndPool(
+      {
+        answer: (stage) => {
+          if (stage !== 'CONN') return null;
+          times.push(performance.now());
+          return '421 4.3.2 restarting';
+        },
+      },
+      { connections: 5 },
+      { downMs: 40, longestDownMs: 100 },
+    );
+    await Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    await sink.until(() => times.length === 5);
+    const waits = times.slice(1).map((at, index) => at - (times[index] ?? 0));
+    // 40, 80, and 100 at most; a busy machine is late, never early.
+    for (const [index, least] of [39, 79, 99, 99].entries())
+      expect(waits[index]).toBeGreaterThanOrEqual(least);
+    expect(sink.connections.peak).toBe(1);
+    expect((await pool.send(copyFor('a@x.example'))).relayDown).toBe(true);
+  });
+
+  it('that answers connections but no copy gets one copy at a time', async () => {
+    let isHung = true;
+    const { sink, pool } = await sinkAndPool(
+      { answer: (stage) => (stage === 'MAIL' && isHung ? '421 4.3.2 overloaded' : null) },
+      { connections: 5 },
+      { downMs: 100 },
+    );
+    await Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    await sink.until(() => sink.connections.open === 0);
+    const before = sink.commands.filter((line) => line.startsWith('MAIL')).length;
+    await untilUp(pool);
+    const outcomes = await Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    expect(outcomes.every((outcome) => outcome.relayDown)).toBe(true);
+    expect(sink.commands.filter((line) => line.startsWith('MAIL'))).toHaveLength(before + 1);
+    isHung = false;
+    await untilUp(pool);
+    const after = await Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    expect(after.every((outcome) => outcome.kind === 'delivered')).toBe(true);
+  });
+});
+
+async function untilUp(pool: RelayPool): Promise<void> {
+  while (pool.down !== null) await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe('a rate', () => {
+  it('spreads copies over time, and sends back what would stand in line too long', async () => {
+    const { sink, pool } = await sinkAndPool({}, { connections: 5, perMinute: 1200 }, { lineMs: 400 });
+    const began = performance.now();
+    const outcomes = await Promise.all(members(30).map((to) => pool.send(copyFor(to))));
+    const took = performance.now() - began;
+    const sent = outcomes.filter((outcome) => outcome.kind === 'delivered').length;
+    // One each 50 ms, two at once: about ten in line.
+    expect(sent).toBeGreaterThanOrEqual(8);
+    expect(sent).toBeLessThanOrEqual(11);
+    expect(sink.messages).toHaveLength(sent);
+    expect(took).toBeGreaterThanOrEqual((sent - 2) * 50 - 5);
+    const away = outcomes.flatMap((outcome) => outcome.afterMs ?? []);
+    expect(away).toHaveLength(30 - sent);
+    // None of them comes back before the line is over, and they come back one after the other.
+    expect(Math.min(...away)).toBeGreaterThanOrEqual(400);
+    for (const [index, after] of away.slice(1).entries())
+      expect(after).toBeGreaterThan((away[index] ?? 0) + 40);
+  });
+});
+
 describe('close', () => {
   it('answers copies that wait, finishes the one under way, says QUIT', async () => {
     const hold = gate();

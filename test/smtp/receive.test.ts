@@ -139,6 +139,15 @@ describe('limits', () => {
     await receiver.close(100);
   });
 
+  it('are greeted at once: a mail server may make a connection for each message', async () => {
+    const { receiver } = await startIntake(new Map());
+    const began = performance.now();
+    for (let n = 0; n < 30; n++) await play(receiver.port, 'S: 220\nC: QUIT\nS: 221\nEND');
+    // With smtp-server's own delay of 100 ms it takes more than 3 s.
+    expect(performance.now() - began).toBeLessThan(2500);
+    await receiver.close(0);
+  });
+
   it('a silent client is sent away', async () => {
     const { receiver } = await startIntake(new Map(), { idleMs: 200 });
     await play(receiver.port, 'S: 220\nS: 421 4.4.2\nEND');

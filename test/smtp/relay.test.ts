@@ -133,9 +133,7 @@ describe('parameters and what the relay must offer for them', () => {
       [[], null],
     ] as const) {
       const { pool } = await sinkAndPool({ extensions });
-      expect(pool.sizeLimit()).toBeNull();
-      await pool.send(copyFor('a@x.example'));
-      expect(pool.sizeLimit()).toBe(limit);
+      expect(await pool.look(1000)).toMatchObject({ size: limit });
     }
   });
 });

@@ -1,9 +1,10 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import SQLite from 'better-sqlite3';
 import { sql } from 'kysely';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { openDatabase } from '../../src/store/database.ts';
 import { patiently } from '../../src/store/dialect.ts';
 import { insertMessage } from '../../src/store/messages.ts';
@@ -201,9 +202,10 @@ describe('a transaction', () => {
   });
 
   it('refuses a query that goes past it, which would wait for ever', async () => {
-    const { q, write } = await openTest();
+    const { q, write } = await openTest(databasePath(), { patienceMs: 20 });
     await expect(write(() => readMeta(q, 'n'))).rejects.toMatchObject({ code: 'transaction-nested' });
     await expect(write(() => write(async () => 1))).rejects.toMatchObject({ code: 'transaction-nested' });
+    expect(await readMeta(q, 'n')).toBeNull();
   });
 
   it('lets what it started query freely once it is over', async () => {
@@ -214,6 +216,29 @@ describe('a transaction', () => {
       later = pause(20).then(() => readMeta(q, 'colour'));
     });
     expect(await later).toBe('green');
+  });
+
+  it('has ended when the disk has it, a statement alone too, and others go on meanwhile', async () => {
+    const { q, write } = await openTest();
+    const held: (() => void)[] = [];
+    const file = await open(databasePath(), 'w');
+    const spy = vi.spyOn(Object.getPrototypeOf(file), 'datasync');
+    onTestFinished(() => spy.mockRestore());
+    await file.close();
+    spy.mockImplementation(() => new Promise<void>((resolve) => held.push(resolve)));
+    const ended: string[] = [];
+    const first = write((tx) => writeMeta(tx, 'colour', 'green')).then(() => ended.push('transaction'));
+    while (held.length === 0) await pause(1);
+    // Others see it, and it may yet be lost.
+    expect(await readMeta(q, 'colour')).toBe('green');
+    expect(ended).toEqual([]);
+    held.shift()?.();
+    await first;
+    const second = writeMeta(q, 'colour', 'blue').then(() => ended.push('statement'));
+    while (held.length === 0) await pause(1);
+    expect(ended).toEqual(['transaction']);
+    held.shift()?.();
+    await second;
   });
 
   it('is required by functions that change rows which belong together', async () => {

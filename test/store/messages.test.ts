@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { claim, countByState, insertDeliveries } from '../../src/store/deliveries.ts';
+import { countByState, insertDeliveries } from '../../src/store/deliveries.ts';
 import { ledgerOf, record } from '../../src/store/ledger.ts';
 import {
   countOpen,
@@ -29,6 +29,7 @@ import {
   setPostingState,
 } from '../../src/store/postings.ts';
 import type { MessageState, PostingState } from '../../src/store/schema.ts';
+import { claimOldest } from '../kit/claim.ts';
 import {
   copies,
   copy,
@@ -175,7 +176,7 @@ describe('messagesToClean', () => {
     await setMessageState(q, 'a', { state: 'done', reason: null, detail: null, nextAt: null });
     await copies(database, posting, 2);
     const clean = () => messagesToClean(q, { node: 'node-a', before: t0 + 1, limit: 10 });
-    const rows = await claim(q, { lease: 'l', now: t0, limit: 2, leaseMs: minute });
+    const rows = await claimOldest(q, { lease: 'l', now: t0, limit: 2, leaseMs: minute });
     for (const row of rows) {
       expect(await clean()).toEqual([]);
       await write((tx) => finish(tx, [{ id: row.id, state: 'delivered', reason: null, detail: null }], t0));

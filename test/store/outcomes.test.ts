@@ -1,12 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Database } from '../../src/store/database.ts';
-import {
-  claim,
-  countByState,
-  deliveriesOf,
-  findDelivery,
-  insertDeliveries,
-} from '../../src/store/deliveries.ts';
+import { countByState, deliveriesOf, findDelivery, insertDeliveries } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
 import {
   cancelFor,
@@ -18,6 +12,7 @@ import {
   releaseHeld,
 } from '../../src/store/outcomes.ts';
 import type { DeliveryRow } from '../../src/store/schema.ts';
+import { claimOldest } from '../kit/claim.ts';
 import { copies, copy, day, listNamed, memberName, minute, openTest, post, t0 } from './fixtures.ts';
 
 interface Scene {
@@ -33,7 +28,7 @@ async function inFlight(count: number): Promise<Scene> {
   const list = await listNamed(database);
   const posting = await post(database, list.id, 'message-1');
   await copies(database, posting, count);
-  const rows = await claim(database.q, { lease: 'boot-1', now: t0, limit: count, leaseMs: minute });
+  const rows = await claimOldest(database.q, { lease: 'boot-1', now: t0, limit: count, leaseMs: minute });
   return { database, listId: list.id, posting, rows };
 }
 
@@ -145,7 +140,7 @@ describe('defer', () => {
         nextAt: now,
         attempts: n + 1,
       });
-      await claim(database.q, { lease: 'boot-1', now, limit: 1, leaseMs: minute });
+      await claimOldest(database.q, { lease: 'boot-1', now, limit: 1, leaseMs: minute });
     }
     expect(await events(database)).toEqual(['m00000 deferred greylisted', 'm00000 deferred mailbox-full']);
   });
@@ -208,7 +203,12 @@ describe('hold and releaseHeld', () => {
     await database.write((tx) => releaseHeld(tx, { member: 'bob@example.org', now: t0 + day }));
     const order: number[] = [];
     for (let n = 0; n < 2; n++) {
-      const rows = await claim(database.q, { lease: 'boot-1', now: t0 + day, limit: 1, leaseMs: minute });
+      const rows = await claimOldest(database.q, {
+        lease: 'boot-1',
+        now: t0 + day,
+        limit: 1,
+        leaseMs: minute,
+      });
       order.push(...rows.map((row) => row.postingId));
     }
     expect(order).toEqual([posting, newer]);

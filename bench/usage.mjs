@@ -1,0 +1,58 @@
+// What the kernel says about a process: memory, CPU time and context switches.
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** Of /proc/PID/stat: ticks a second on every Linux that Node runs on. */
+const msPerTick = 1000 / 100;
+
+/** Resident now, and the most there ever was, MB. */
+export function memoryOf(pid) {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return { now: amount(status, 'VmRSS') / 1000, peak: amount(status, 'VmHWM') / 1000 };
+}
+
+/**
+ * CPU time of a process since it began, ms: in user and system mode and both (`all`), `main` that of its first thread;
+ * how often its threads gave the processor up (`voluntary`) and lost it (`involuntary`).
+ */
+export function usageOf(pid) {
+  const of = (path) => {
+    const fields = statOf(path);
+    return { user: Number(fields[11]) * msPerTick, system: Number(fields[12]) * msPerTick };
+  };
+  const { user, system } = of(`/proc/${pid}`);
+  const main = of(`/proc/${pid}/task/${pid}`);
+  let voluntary = 0;
+  let involuntary = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    const status = statusOf(`/proc/${pid}/task/${thread}/status`);
+    voluntary += amount(status, 'voluntary_ctxt_switches');
+    involuntary += amount(status, 'nonvoluntary_ctxt_switches');
+  }
+  return { user, system, all: user + system, main: main.user + main.system, voluntary, involuntary };
+}
+
+/** What was used between two answers of `usageOf`. */
+export const usageBetween = (before, after) =>
+  Object.fromEntries(Object.entries(after).map(([name, value]) => [name, value - before[name]]));
+
+/** CPU time of the programs that this process has run to their end, ms. */
+export function usageOfEnded() {
+  const fields = statOf('/proc/self');
+  return (Number(fields[13]) + Number(fields[14])) * msPerTick;
+}
+
+const statOf = (path) =>
+  readFileSync(`${path}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+
+/** A thread may end while the others are looked at. */
+function statusOf(path) {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+const amount = (text, name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);

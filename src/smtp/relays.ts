@@ -1,0 +1,175 @@
+import { fairTurns } from '../base/fair-turns.ts';
+import { isBulk } from './bulk.ts';
+import { type Copy, misfitOf, type Needs } from './capabilities.ts';
+import type { Outcome } from './outcome.ts';
+import { type PoolTimes, RelayPool, type RelayTarget } from './pool.ts';
+
+/** A relay of the site. */
+export interface RelayChoice {
+  /** What it is called in messages. */
+  readonly name: string;
+  /** Recipients' domains, canonical; `*.example.org` for what is below it. Empty: all that no other relay names. */
+  readonly domains: readonly string[];
+  readonly target: RelayTarget;
+}
+
+/** What became of a copy, and by which relay. */
+export interface RelayedOutcome extends Outcome {
+  readonly relay: string;
+  /** A refusal that speaks of this recipient: the answer to his RCPT, or in LMTP to the content for him (RFC 2033 4.2). */
+  readonly ofRecipient: boolean;
+}
+
+/** A copy that waits for its turn. */
+export interface Turn {
+  readonly to: string;
+  readonly posting: number;
+  /** Size of the message as it came. */
+  readonly octets: number;
+}
+
+type Turns = ReturnType<typeof fairTurns>;
+
+/** All relays of a site. */
+export interface Relays {
+  /** Connections to all of them. */
+  readonly connections: number;
+  /**
+   * Does work for a copy when it is its turn: so much goes on at a time for each way that a relay which is slow keeps
+   * nobody waiting but its own; postings take turns, and large copies never take all connections.
+   */
+  turn<T>(copy: Turn, work: () => Promise<T>): Promise<T>;
+  /**
+   * Sends a copy by the first relay for its recipient that is not down, by the next one if that is found down, and if
+   * all of them are, answers so. `settle` is told once, see `RelayPool.send`.
+   */
+  send(copy: Copy, settle: (outcome: RelayedOutcome) => Promise<void>): Promise<RelayedOutcome>;
+  /** Why no relay at all could take a message that needs this, asked of them now; null if one could, or may. */
+  misfit(needs: Needs): Promise<Outcome | null>;
+  /** As `RelayPool.close`, of all. */
+  close(graceMs: number): Promise<void>;
+}
+
+interface Member {
+  readonly name: string;
+  readonly pool: RelayPool;
+  readonly lmtp: boolean;
+}
+
+/** Relays for the same domains, in the order of their use. */
+interface Way {
+  readonly members: readonly Member[];
+  readonly small: Turns;
+  readonly bulk: Turns;
+}
+
+/** What a relay announced counts as its word for so long; when it speaks against a message, it is asked again. */
+const believedMs = 3_600_000;
+const believedAgainstMs = 60_000;
+
+/** Opens no connection yet. `changed` is told when a relay is found down (with how), and when it is there again (null). */
+export function openRelays(
+  choices: readonly RelayChoice[],
+  d: {
+    readonly changed: (relay: string, down: Outcome | null) => void;
+    readonly times?: Partial<PoolTimes>;
+    /** How long a decision may wait for relays to say what they take, in ms. */
+    readonly askMs?: number;
+  },
+): Relays {
+  const named = new Map<string, Member[]>();
+  const pools: RelayPool[] = [];
+  for (const { name, domains, target } of choices) {
+    const pool = new RelayPool(target, d.times, (down) => d.changed(name, down));
+    pools.push(pool);
+    for (const domain of domains.length === 0 ? ['*'] : domains)
+      named.set(domain, [...(named.get(domain) ?? []), { name, pool, lmtp: target.lmtp }]);
+  }
+  const connectionsOf = new Map(choices.map(({ name, target }) => [name, target.connections]));
+  const ways = new Map<string, Way>();
+  for (const [domain, members] of named) {
+    // Twice as many as connections: each has its next copy at hand when one is answered.
+    const most = Math.max(...members.map((one) => connectionsOf.get(one.name) ?? 1));
+    const small = fairTurns(most * 2);
+    // A large copy takes as long on the wire as many small ones: some connections are kept for those.
+    const bulk = fairTurns(Math.max(1, Math.floor((most * 3) / 4)));
+    ways.set(domain, { members, small, bulk });
+  }
+  const wayTo = (to: string): Way => {
+    const way = patternsFor(to.slice(to.lastIndexOf('@') + 1)).find((pattern) => ways.has(pattern));
+    const found = way === undefined ? undefined : ways.get(way);
+    if (found === undefined) throw new Error('there is a relay for all domains');
+    return found;
+  };
+
+  const send = async (
+    copy: Copy,
+    settle: (outcome: RelayedOutcome) => Promise<void>,
+  ): Promise<RelayedOutcome> => {
+    const { members } = wayTo(copy.to);
+    let earlier: RelayedOutcome | null = null;
+    for (const [index, { name, pool, lmtp }] of members.entries()) {
+      const isLast = index === members.length - 1;
+      const told = (one: Outcome): RelayedOutcome => {
+        const by = { ...one, relay: name, ofRecipient: speaksOfRecipient(one, lmtp) };
+        return earlier !== null && goesOn(by) ? sooner(earlier, by) : by;
+      };
+      const outcome = await pool.send(copy, async (one) => {
+        if (isLast || !goesOn(one)) await settle(told(one));
+      });
+      if (isLast || !goesOn(outcome)) return told(outcome);
+      earlier = told(outcome);
+    }
+    throw new Error('a way has relays');
+  };
+
+  return {
+    connections: choices.reduce((sum, { target }) => sum + target.connections, 0),
+    turn(copy, work) {
+      const { small, bulk } = wayTo(copy.to);
+      return (isBulk(copy.octets) ? bulk : small)(copy.posting, work);
+    },
+    send,
+    async misfit(needs) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<null>((resolve) => {
+        timer = setTimeout(() => resolve(null), d.askMs ?? 5000);
+      });
+      const answers = pools.map(async (pool) => {
+        const known = await pool.look(believedMs);
+        const against = known && misfitOf(needs, known);
+        if (against === null) return null;
+        const now = await pool.look(believedAgainstMs);
+        return now && misfitOf(needs, now);
+      });
+      const all = await Promise.race([Promise.all(answers), late]).finally(() => clearTimeout(timer));
+      const [one = null] = all ?? [];
+      return all?.every((answer) => answer !== null) ? one : null;
+    },
+    close: async (graceMs) => void (await Promise.all(pools.map((pool) => pool.close(graceMs)))),
+  };
+}
+
+/** The domain itself, `*.` with each domain above it from the nearest up, and `*`. */
+function patternsFor(domain: string): string[] {
+  const labels = domain.split('.');
+  return [domain, ...labels.slice(1).map((_, index) => `*.${labels.slice(index + 1).join('.')}`), '*'];
+}
+
+/**
+ * Whether the next relay may be tried with a copy: this one is down, or could not take it. Not if it may have got the
+ * whole message and fell silent: there it is not known whether the copy has arrived.
+ */
+function goesOn(outcome: Outcome): boolean {
+  if (outcome.misfit !== undefined) return true;
+  return outcome.relayDown && !(outcome.command === '.' && outcome.code === null);
+}
+
+/** Where nobody took a copy, what its first relay said counts; but while one is down that may take it, it waits for that one. */
+function sooner(first: RelayedOutcome, next: RelayedOutcome): RelayedOutcome {
+  return first.misfit !== undefined && next.relayDown ? next : first;
+}
+
+function speaksOfRecipient({ kind, code, command }: Outcome, lmtp: boolean): boolean {
+  return kind === 'refused' && code !== null && (command === 'RCPT' || (lmtp && command === '.'));
+}

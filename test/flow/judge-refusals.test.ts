@@ -1,0 +1,259 @@
+import { describe, expect, it } from 'vitest';
+import { endPosting } from '../../src/flow/failure-report.ts';
+import { judgeAllRefusals } from '../../src/flow/judge-refusals.ts';
+import type { ListContext } from '../../src/flow/list-context.ts';
+import { writeAnswers } from '../../src/flow/write-outcomes.ts';
+import { bounceScore } from '../../src/policy/bounces.ts';
+import type { RelayedOutcome } from '../../src/smtp/relays.ts';
+import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
+import { ledgerOf } from '../../src/store/ledger.ts';
+import { addRole } from '../../src/store/lists.ts';
+import { addMembers, findMember } from '../../src/store/members.ts';
+import { setPostingState } from '../../src/store/postings.ts';
+import { bouncesOf, refusalsOf } from '../../src/store/refusals.ts';
+import { claimOldest } from '../kit/claim.ts';
+import { copy, post } from '../store/fixtures.ts';
+import { day, t0 } from './parts.ts';
+import { makeList, makeSite, type TestSite } from './site.ts';
+
+const owner = 'olga@example.org';
+const [a, b, c] = ['a@example.org', 'b@example.org', 'c@example.org'] as const;
+
+const said = (
+  kind: RelayedOutcome['kind'],
+  code: number,
+  enhanced: string,
+  more: Partial<RelayedOutcome> = {},
+): RelayedOutcome => ({
+  kind,
+  code,
+  enhanced,
+  text: 'words',
+  command: 'RCPT',
+  relayDown: false,
+  relay: 'mail.example:25',
+  ofRecipient: kind === 'refused',
+  ...more,
+});
+const taken = said('delivered', 250, '2.0.0');
+const unknown = said('refused', 550, '5.1.1');
+const later = said('deferred', 450, '4.2.1');
+
+async function setUp(settings: Readonly<Record<string, string>> = {}) {
+  const site = await makeSite();
+  const list = await makeList(site, { 'report.failures': 'never', ...settings });
+  await addRole(site.database.q, { listId: list.id, address: owner, role: 'owner', name: '' });
+  await addMembers(
+    site.database.q,
+    list.id,
+    [a, b, c].map((address) => ({ address, name: '', since: t0 - day })),
+  );
+  return { site, list };
+}
+
+/** A post with a copy for each, and what the relay said to it; null: still on its way. */
+async function posted(
+  site: TestSite,
+  list: ListContext,
+  id: string,
+  answers: Readonly<Record<string, RelayedOutcome | null>>,
+) {
+  const posting = await post(site.database, list.id, id);
+  await setPostingState(site.database.q, posting, 'distributing');
+  const at = site.clock.now();
+  await site.database.write((tx) =>
+    insertDeliveries(
+      tx,
+      Object.keys(answers).map((member) => copy(posting, member, { nextAt: at, expiresAt: at + 5 * day })),
+    ),
+  );
+  await answer(site, posting, answers);
+  return posting;
+}
+
+/** The relay answers the copies of a posting that are due, and the batch ends. */
+async function answer(
+  site: TestSite,
+  posting: number,
+  answers: Readonly<Record<string, RelayedOutcome | null>>,
+) {
+  const now = site.clock.now();
+  // Notices are due too: whatever is taken first, in the end all are.
+  while ((await claimOldest(site.database.q, { lease: 'l', now, limit: 100, leaseMs: 1000 })).length > 0);
+  const rows = await deliveriesOf(site.database.q, posting);
+  const parts = { ...site, random: () => 0.5 };
+  const given = rows.flatMap((row) => {
+    const outcome = row.state === 'in-flight' ? answers[row.member] : null;
+    return outcome
+      ? [{ ready: { row, certificate: null, make: () => Promise.reject(new Error('made')) }, outcome }]
+      : [];
+  });
+  await site.database.write((tx) => writeAnswers(tx, parts, given));
+  await endPosting(site, posting);
+}
+
+const verdicts = async (site: TestSite, posting: number) =>
+  (await refusalsOf(site.database.q, posting)).map((row) => `${row.address} ${row.verdict}`);
+const events = (site: TestSite) => site.notices.map((one) => `${one.to}: ${String(one.variables.event)}`);
+
+describe('whose doing a refusal is', () => {
+  it('the member\u2019s, if others got their copies', async () => {
+    const { site, list } = await setUp();
+    const posting = await posted(site, list, 'm1', { [a]: unknown, [b]: unknown, [c]: taken });
+    expect(await verdicts(site, posting)).toEqual([`${a} member`, `${b} member`]);
+    expect(site.notices).toEqual([]);
+  });
+
+  it('the member\u2019s, if the others were refused for something else', async () => {
+    const { site, list } = await setUp();
+    const full = said('refused', 552, '5.2.2');
+    const posting = await posted(site, list, 'm1', { [a]: unknown, [b]: full });
+    expect(await verdicts(site, posting)).toEqual([`${a} member`, `${b} member`]);
+  });
+
+  it('the relay\u2019s, if all were refused alike: the postmaster is told once a day, and nobody\u2019s score rises', async () => {
+    const { site, list } = await setUp({ 'bounce.threshold': '1' });
+    const denied = said('refused', 554, '5.7.1', { text: 'relay access denied' });
+    const posting = await posted(site, list, 'm1', { [a]: denied, [b]: denied, [c]: denied });
+    expect(await verdicts(site, posting)).toEqual([`${a} relay`, `${b} relay`, `${c} relay`]);
+    await posted(site, list, 'm2', { [a]: denied, [b]: denied });
+    expect(events(site)).toEqual(['postmaster@lists.example: the relay refuses posts']);
+    expect(JSON.stringify(site.notices[0]?.variables)).toContain('All 3 copies');
+    expect(JSON.stringify(site.notices[0]?.variables)).toContain('554 5.7.1 relay access denied');
+    site.clock.pass(day);
+    await posted(site, list, 'm3', { [a]: denied, [b]: denied });
+    expect(events(site)).toHaveLength(2);
+  });
+
+  it.each(['MAIL', 'DATA', '.'])('the relay\u2019s, at %s, of a single copy too', async (command) => {
+    const { site, list } = await setUp();
+    const refused = said('refused', 554, '5.7.1', { command, ofRecipient: false });
+    const posting = await posted(site, list, 'm1', { [a]: refused });
+    expect(await verdicts(site, posting)).toEqual([`${a} relay`]);
+    expect(events(site)).toEqual(['postmaster@lists.example: the relay refuses posts']);
+  });
+
+  it('nobody\u2019s, if one message was refused where others went through: no score, no alarm', async () => {
+    const { site, list } = await setUp();
+    const refused = said('refused', 554, '5.6.0', { command: '.', ofRecipient: false });
+    const posting = await posted(site, list, 'm1', { [a]: refused, [b]: taken });
+    expect(await verdicts(site, posting)).toEqual([`${a} relay`]);
+    expect(site.notices).toEqual([]);
+  });
+
+  it('is not asked before all copies were tried, and not again after that', async () => {
+    const { site, list } = await setUp();
+    const posting = await posted(site, list, 'm1', { [a]: unknown, [b]: null, [c]: later });
+    expect(await verdicts(site, posting)).toEqual([`${a} null`]);
+    await site.database.q
+      .updateTable('deliveries')
+      .set({ state: 'pending', lease: null, nextAt: t0 })
+      .where('state', '=', 'in-flight')
+      .execute();
+    await answer(site, posting, { [b]: unknown });
+    // Alike for all who were answered.
+    expect(await verdicts(site, posting)).toEqual([`${a} relay`, `${b} relay`]);
+    site.clock.pass(10 * 60_000);
+    await answer(site, posting, { [c]: taken });
+    expect(await verdicts(site, posting)).toEqual([`${a} relay`, `${b} relay`]);
+  });
+
+  it('is asked after a crash by the clock', async () => {
+    const { site, list } = await setUp();
+    const posting = await posted(site, list, 'm1', { [a]: unknown, [b]: taken });
+    await site.database.q.updateTable('refusals').set({ verdict: null }).execute();
+    expect(await judgeAllRefusals(site)).toBe(1);
+    expect(await verdicts(site, posting)).toEqual([`${a} member`]);
+    expect(await judgeAllRefusals(site)).toBe(0);
+  });
+
+  it('what was never offered to the relay is no refusal', async () => {
+    const { site, list } = await setUp();
+    const misfit = { ...said('refused', 0, '5.3.4'), code: null, misfit: 'too-large-for-relay' } as const;
+    const posting = await posted(site, list, 'm1', { [a]: misfit, [b]: misfit });
+    expect(await verdicts(site, posting)).toEqual([]);
+    expect(await deliveriesOf(site.database.q, posting)).toMatchObject([
+      {
+        state: 'failed',
+        reason: 'too-large-for-relay',
+        detail: expect.stringContaining('larger than the mail server'),
+      },
+      { state: 'failed' },
+    ]);
+  });
+});
+
+describe('bounce.*', () => {
+  /** A post a day, of which a's copy is refused, and every other one twice. */
+  async function refuse(site: TestSite, list: ListContext, days: number, from = 0) {
+    for (let n = from; n < from + days; n++) {
+      await posted(site, list, `m${n}`, { [a]: unknown, [b]: taken });
+      await posted(site, list, `n${n}`, { [a]: unknown, [b]: taken });
+      site.clock.pass(day);
+    }
+  }
+
+  it('tell: the owners are told at the threshold, once, and he goes on getting posts', async () => {
+    const { site, list } = await setUp();
+    await refuse(site, list, 4);
+    expect(site.notices).toEqual([]);
+    await refuse(site, list, 3, 4);
+    expect(events(site)).toEqual([`${owner}: mail to ${a} is refused`]);
+    expect(JSON.stringify(site.notices[0]?.variables)).toContain('on 5 days of the last 30');
+    expect(await findMember(site.database.q, list.id, a)).toMatchObject({ state: 'active' });
+  });
+
+  it('suspend: he is suspended at the threshold, with a ledger line, and the owners are told', async () => {
+    const { site, list } = await setUp({ 'bounce.action': 'suspend', 'bounce.threshold': '2' });
+    await refuse(site, list, 2);
+    expect(await findMember(site.database.q, list.id, a)).toMatchObject({ state: 'suspended' });
+    expect(await findMember(site.database.q, list.id, b)).toMatchObject({ state: 'active' });
+    expect(events(site)).toEqual([`${owner}: mail to ${a} is refused`]);
+    const lines = await site.database.q
+      .selectFrom('ledger')
+      .selectAll()
+      .where('event', '=', 'member-changed')
+      .execute();
+    expect(lines).toMatchObject([
+      { member: a, detail: 'suspended by bounce.action: refused on 2 days, last with 550 5.1.1 words' },
+    ]);
+    expect(await ledgerOf(site.database.q, 'm0')).not.toEqual([]);
+  });
+
+  it('count: it is counted and nobody told', async () => {
+    const { site, list } = await setUp({ 'bounce.action': 'count', 'bounce.threshold': '1' });
+    await refuse(site, list, 2);
+    expect(site.notices).toEqual([]);
+    const bounces = await bouncesOf(site.database.q, { listId: list.id, address: a, since: 0 });
+    expect(bounces).toHaveLength(4);
+    expect(bounceScore(list.policy, bounces, site.clock.now())).toBe(2);
+  });
+
+  it('what is older than bounce.days, or than the membership, does not count', async () => {
+    const { site, list } = await setUp({ 'bounce.threshold': '2', 'bounce.days': '3' });
+    await refuse(site, list, 1);
+    site.clock.pass(3 * day);
+    await refuse(site, list, 1, 1);
+    expect(site.notices).toEqual([]);
+    await site.database.q.updateTable('members').set({ since: site.clock.now() }).execute();
+    await refuse(site, list, 1, 2);
+    expect(site.notices).toEqual([]);
+    await refuse(site, list, 1, 3);
+    expect(site.notices).toHaveLength(1);
+  });
+});
+
+describe('a relay that is down', () => {
+  it('burns no attempts and waits as after a first failure', async () => {
+    const { site, list } = await setUp();
+    const down = said('deferred', 421, '4.3.2', { relayDown: true });
+    const posting = await posted(site, list, 'm1', { [a]: later });
+    for (let n = 0; n < 5; n++) {
+      site.clock.pass(10 * 60_000);
+      await answer(site, posting, { [a]: down });
+    }
+    const [row] = await deliveriesOf(site.database.q, posting);
+    expect(row).toMatchObject({ state: 'deferred', reason: 'relay-down', attempts: 1 });
+    expect(row?.nextAt).toBe(site.clock.now() + 5 * 60_000);
+  });
+});
