@@ -29,7 +29,7 @@ export async function benchCertificates({ folder, quick, say }) {
   const part = `${count} certificates`;
   const reseal = (...args) =>
     run(process.execPath, [program, ...args, '--root', root], { maxBuffer: 1 << 30 });
-  await reseal('list', 'create', 'team@lists.example', '--key', 'p-256');
+  await reseal('list', 'create', 'team@lists.example', '--key', 'p-256', '--yes');
 
   say('importing them');
   const importMs = await timed(() => reseal('cert', 'import', heap, '--json'));

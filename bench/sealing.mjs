@@ -24,7 +24,13 @@ const script = new URL('../dist/smime/worker.js', import.meta.url);
 const run = promisify(execFile);
 /** As long as the header of a post with the fields of a list is. */
 const header = Buffer.alloc(1500, 'X-Field: value\r\n');
-const envelope = { from: 'list-bounces@lists.example', smtpUtf8: false, body8bit: false, requireTls: false };
+const envelope = {
+  senderFor: () => 'list-bounces@lists.example',
+  together: (all) => all.map((one) => [one]),
+  smtpUtf8: false,
+  body8bit: false,
+  requireTls: false,
+};
 
 /** The rows of the sealing part. `folder` is for temporary files. */
 export async function benchSealing({ folder, quick, say }) {
@@ -126,10 +132,11 @@ async function sealForAll(entity, identities, runs) {
 }
 
 async function sealOnce(workers, entity, { rows, certificates, findKeys }) {
-  const seal = sealPosting(workers, async () => new Plaintext(Uint8Array.from(entity)));
+  const seal = sealPosting(workers, async () => new Plaintext(Uint8Array.from(entity)), new Map());
   let octets = 0;
   for (let start = 0; start < members; start += batch) {
-    const d = { rows: rows.slice(start, start + batch), certificates, header, envelope, findKeys };
+    const some = rows.slice(start, start + batch);
+    const d = { rows: some, certificates, header, envelope, findKeys, grouped: false };
     for (const copy of (await sealBatch(seal, d)).ready) {
       const { head, body } = await copy.make();
       octets += head.length + body.length;

@@ -6,10 +6,16 @@ import type { ProcessQueue } from '../flow/process-queue.ts';
 import { formatEnvelopeLine } from '../mime/envelope.ts';
 import { type Receiver, receive } from '../smtp/receive.ts';
 import { newId } from '../store/spool.ts';
+import { readListenerTls } from './listener-tls.ts';
 
 interface Arrived {
   readonly id: string;
   readonly to: readonly string[];
+}
+
+export interface Listener extends Receiver {
+  /** Reads its certificate and key again, if it has some. Fault 'listen-tls', and then it goes on with those it has. */
+  reload(): Promise<void>;
 }
 
 interface ListenerParts {
@@ -20,10 +26,10 @@ interface ListenerParts {
 
 /**
  * Opens the listening sockets of a site, each joined to the spool and the processing of messages: all of them, or none
- * stays open. Fault: 'listen-failed'.
+ * stays open. Faults: 'listen-failed', 'listen-tls'.
  */
-export async function openListeners(site: Site, d: ListenerParts): Promise<Receiver[]> {
-  const receivers: Receiver[] = [];
+export async function openListeners(site: Site, d: ListenerParts): Promise<Listener[]> {
+  const receivers: Listener[] = [];
   try {
     for (const socket of site.listen) receivers.push(await openListener(site, socket, d));
   } catch (error) {
@@ -33,15 +39,19 @@ export async function openListeners(site: Site, d: ListenerParts): Promise<Recei
   return receivers;
 }
 
-function openListener(site: Site, socket: Site['listen'][number], d: ListenerParts): Promise<Receiver> {
+async function openListener(site: Site, socket: Site['listen'][number], d: ListenerParts): Promise<Listener> {
   const { parts, processing, clock } = d;
   const { spool, database, log } = parts;
-  return receive<Arrived>({
+  const { tls } = socket;
+  const receiver = await receive<Arrived>({
+    ...(tls ? { tls: await readListenerTls(tls) } : {}),
     lmtp: socket.protocol === 'lmtp',
     listen: socket,
     hostname: site.hostname,
     size: site.size,
     maxClients: site['limits.clients'],
+    maxPerAddress: site['limits.clients-per-address'],
+    exempt: site['limits.exempt'],
     maxRecipients: site['limits.recipients'],
     lookup: async (address) => ((await destinationOf(database.q, address, parts)) ? 'known' : 'unknown'),
     store: async (envelope, message) => {
@@ -64,6 +74,12 @@ function openListener(site: Site, socket: Site['listen'][number], d: ListenerPar
     discard: ({ id }) => spool.discard(id),
     trouble: (where, error) => log.error('receive-failed', { where, detail: wordsOf(error) }),
   });
+  return {
+    ...receiver,
+    reload: async () => {
+      if (tls) receiver.renewTls(await readListenerTls(tls));
+    },
+  };
 }
 
 async function judgeOne(parts: IntakeParts, id: string, address: string, at: number) {

@@ -18,11 +18,10 @@ import { openCache } from '../flow/open-cache.ts';
 import { startProcessing } from '../flow/process-queue.ts';
 import { recover } from '../flow/recover.ts';
 import { startWorkers } from '../smime/workers.ts';
-import type { Receiver } from '../smtp/receive.ts';
 import { ensureService } from '../store/lists.ts';
 import { lockSpool } from '../store/lock.ts';
 import { recordCleanStop } from '../store/starts.ts';
-import { openListeners } from './listeners.ts';
+import { type Listener, openListeners } from './listeners.ts';
 import { openComposer } from './open-composer.ts';
 import { openLookUps } from './open-look-ups.ts';
 import { openRevocation } from './open-revocation.ts';
@@ -32,10 +31,12 @@ import { openSiteRelays } from './open-site-relays.ts';
 export interface App {
   /** Where it listens: `127.0.0.1:8024` or the path of a socket. */
   readonly listening: readonly string[];
-  /** Keys, authorities, templates or certificate files may have changed. */
+  /** Keys, authorities, templates, certificate files or those of listening sockets may have changed. */
   reload(): Promise<void>;
-  /** Refuses new mail, finishes the copies in flight within `shutdown.grace`, closes everything. */
-  stop(): Promise<void>;
+  /** Resolves, if ever, when the database cannot be used any more, see `Database`: to be stopped without grace. */
+  readonly lost: Promise<Error>;
+  /** Refuses new mail, finishes the copies in flight within `graceMs` (`shutdown.grace`), closes everything. */
+  stop(graceMs?: number): Promise<void>;
 }
 
 const hourMs = 3_600_000;
@@ -107,6 +108,8 @@ export async function startApp(
     random: Math.random,
   });
   delivering.answer(delivery.wake);
+  // What leaves and cannot be written down would leave again.
+  void database.lost.then(() => Promise.allSettled([delivery.stop(), relays.close(0)]));
   const processing = startProcessing({ ...shared, intake: shared }, { atOnce: site.workers * 2 });
   await processing.look();
   delivery.wake();
@@ -127,15 +130,25 @@ export async function startApp(
     // A file that is overwritten in place leaves its folder's time as it was.
     every(wholeLookMs, () => door.look(true), failed('directory-failed')),
   ];
-  let receivers: readonly Receiver[] = [];
-  const stop = async (): Promise<void> => {
-    const grace = site['shutdown.grace'];
-    await Promise.all(receivers.map((receiver) => receiver.close(grace)));
-    await Promise.all([door.stop(), ...repetitions.map((one) => one.stop())]);
-    await processing.stop();
+  let receivers: readonly Listener[] = [];
+  const stop = async (grace = site['shutdown.grace']): Promise<void> => {
+    // One grace for all that is under way. What is not done by then is cut, and goes on after the next start.
+    let timer: NodeJS.Timeout | undefined;
+    const graceOver = new Promise<void>((resolve) => {
+      timer = setTimeout(() => void workers.close().then(resolve), grace);
+    });
     const delivered = delivery.stop();
-    await relays.close(grace);
+    const ended = Promise.all([door.stop(), ...repetitions.map((one) => one.stop())]);
+    await Promise.all([
+      ...receivers.map((receiver) => receiver.close(grace)),
+      processing.stop(),
+      relays.close(grace),
+    ]);
+    // What the last clients sent is taken in.
+    await processing.stop();
     await delivered;
+    await Promise.race([ended, graceOver]);
+    clearTimeout(timer);
     cache.clear();
     await workers.close();
     await recordCleanStop(database.q, boot);
@@ -156,12 +169,14 @@ export async function startApp(
 
   return {
     listening: receivers.map((receiver) => receiver.address),
+    lost: database.lost,
     reload: async () => {
       await door.look(true);
       await processing.reload();
       await readKeys(shared);
       await evidence.warn();
       await processing.look();
+      for (const one of receivers) await one.reload();
     },
     stop,
   };

@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoOf } from './errors.ts';
 
@@ -41,6 +41,26 @@ export async function replaceFile(
     await unlink(temporary).catch(() => undefined);
     throw error;
   }
+}
+
+const temporaryName = /^\.\d+\.[0-9a-z]+\.tmp$/;
+
+/**
+ * Removes what `replaceFile` left in a folder when its process was killed: temporary files that nobody has touched since
+ * `before` (ms). Gives their number; 0 if there is no such folder.
+ */
+export async function removeTemporary(folder: string, before: number): Promise<number> {
+  const names = await readdir(folder).catch(() => []);
+  let removed = 0;
+  for (const name of names.filter((one) => temporaryName.test(one))) {
+    const path = join(folder, name);
+    // Not mtime: that is set to what the file shall have.
+    const found = await stat(path).catch(() => null);
+    if (!found || found.ctimeMs >= before) continue;
+    await removeIfPresent(path);
+    removed++;
+  }
+  return removed;
 }
 
 /** Makes a folder and its parents, readable by their owner only. */

@@ -1,11 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { readListenerTls } from '../app/listener-tls.ts';
 import { openSite, siteTrust, templateFolders } from '../app/open-site.ts';
 import { relayTarget } from '../app/relay-target.ts';
 import { systemClock } from '../base/clock.ts';
 import { Fault, isFault } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
+import { nameOf } from '../config/listen.ts';
 import type { Site } from '../config/site.ts';
 import { checkConfigurationFile, checkFolder, checkRoom, type Finding } from '../flow/check-files.ts';
 import { checkRelay } from '../flow/check-relays.ts';
@@ -62,9 +64,25 @@ async function findingsAbout(site: Site): Promise<Finding[]> {
       about: 'trust',
       now: systemClock.now(),
     })),
+    ...(await checkListeners(site)),
     ...(await checkRelays(site)),
     ...(await Promise.all(templateFolders(site).map(checkTemplates))).flat(),
   ];
+}
+
+async function checkListeners({ listen }: Site): Promise<Finding[]> {
+  const found = listen.map(async (socket): Promise<Finding[]> => {
+    if (!socket.tls) return [];
+    const about = `listen ${nameOf(socket)}`;
+    try {
+      await readListenerTls(socket.tls);
+      return [{ level: 'good', about, text: 'certificate and key for TLS can be used' }];
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      return [{ level: 'problem', about, text: error.message }];
+    }
+  });
+  return (await Promise.all(found)).flat();
 }
 
 async function checkRelays(site: Site): Promise<Finding[]> {

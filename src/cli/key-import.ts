@@ -65,7 +65,7 @@ async function importFile(
     retired: options.retired === true,
     now,
   });
-  await recordImport(session, address, imported);
+  if (imported.isChange) await recordImport(session, address, imported);
   for (const warning of imported.warnings) output.note(`warning: ${warning}`);
   // The first pair of a list is no news to anybody.
   const isNews = imported.isNewKey && (before.signing !== null || before.encryption !== null);
@@ -159,7 +159,12 @@ function resultOf({ pairs, retired, warnings }: Imported) {
   return { ...all[0], pairs: all, keptAs: retired[0] ?? null, retired, warnings };
 }
 
-function wordsOf(address: string, { pairs, retired }: Imported): string[] {
+function wordsOf(address: string, { pairs, retired, isChange }: Imported): string[] {
+  if (!isChange)
+    return pairs.map(
+      ({ certificate, path }) =>
+        `The certificate ${shortSha(certificate.sha256)} of ${certificate.subject} is in use already: nothing was changed (${path}).`,
+    );
   return [
     ...pairs.map(
       ({ certificate, path }) =>

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { passphraseOf } from '../config/secrets.ts';
 import type { Site } from '../config/site.ts';
-import { encryptionRemark, type ListKeyFiles, makeListKeys } from '../flow/list-keys.ts';
+import { type ListKeyFiles, makeListKeys } from '../flow/list-keys.ts';
 import { checkListName, furtherAddress, listEndings } from '../policy/list-name.ts';
 import { remarksOn } from '../policy/remarks.ts';
 import { resolvePolicy } from '../policy/resolve.ts';
@@ -13,7 +13,14 @@ import { touch } from '../store/meta.ts';
 import type { Role } from '../store/schema.ts';
 import { addressOf, assignments, collect } from './arguments.ts';
 import { cliFault } from './faults.ts';
-import { type KeyOptions, keyOrder, keyResult, keyWords, withKeyOptions } from './key-generate.ts';
+import {
+  confirmPlan,
+  type KeyOptions,
+  keyOrder,
+  keyResult,
+  keyWords,
+  withKeyOptions,
+} from './key-generate.ts';
 import { onSite, type Session } from './site-command.ts';
 
 interface CreateOptions extends KeyOptions {
@@ -21,6 +28,7 @@ interface CreateOptions extends KeyOptions {
   readonly owner?: readonly string[];
   readonly moderator?: readonly string[];
   readonly set?: readonly string[];
+  readonly yes?: true;
 }
 
 /** `list create`: key, certificate or request, policy, owners; the row comes last. */
@@ -32,7 +40,8 @@ export function addListCreate(list: Command): void {
       .option('--profile <name>', 'settings to begin with: discussion, confidential or announce')
       .option('--owner <address>', 'an owner (may be repeated)', collect)
       .option('--moderator <address>', 'a moderator (may be repeated)', collect)
-      .option('--set <name=value>', 'a setting of the list (may be repeated)', collect),
+      .option('--set <name=value>', 'a setting of the list (may be repeated)', collect)
+      .option('--yes', 'do not ask'),
   )
     .addHelpText(
       'after',
@@ -51,10 +60,9 @@ async function create(session: Session, text: string, options: CreateOptions): P
   const profile = options.profile ?? null;
   const warnings = checkPolicy(site, profile, settings);
   const order = keyOrder(options);
-  const remark = encryptionRemark(order.plan);
-  if (remark !== null) warnings.push(remark);
   const roles = [...holders('owner', options.owner), ...holders('moderator', options.moderator)];
   if (await findList(database.q, address)) throw storeFault('list-exists', { address });
+  await confirmPlan(order.plan, options.yes === true);
 
   const passphrase = await passphraseOf(site, address);
   const keys = await makeListKeys({
@@ -115,7 +123,7 @@ function wordsAbout(address: string, keys: ListKeyFiles): string[] {
 function nextSteps(site: Site, address: string): string[] {
   const [local = '', domain = ''] = address.split('@');
   const escaped = (text: string) => text.replace(/[.+]/g, '\\$&');
-  const pattern = `/^${escaped(local)}(-(${listEndings.join('|')}))?@${escaped(domain)}$/`;
+  const pattern = `/^${escaped(local)}(-(${listEndings.join('|')}(\\+[^@]+)?))?@${escaped(domain)}$/`;
   return [
     `Postfix sends it here with this line in a regexp table that transport_maps names, and ${domain} in relay_domains:`,
     `  ${pattern}  ${transportOf(site)}`,

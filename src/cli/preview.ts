@@ -98,18 +98,22 @@ const signs: Readonly<Record<Preview['sign'], string | null>> = {
   'as-list': 'The list would sign it with its own From.',
 };
 
+const shared =
+  "Members whose key is used in the same way would share one, and see each other's certificates in it (send.envelope: grouped).";
+
 function previewLines(
   list: string,
   found: Preview,
   { width, most }: { readonly width: number; readonly most: number },
 ): string[] {
-  const { verdict, decision, rule, detail, sign, signProblem, harvest, copies } = found;
+  const { verdict, decision, rule, detail, sign, signProblem, harvest, grouped, copies } = found;
   const say = (first: string, text: string | null) => (text === null ? [] : folded(text, { width, first }));
   return [
     ...say('Verdict   ', verdict && verdictWords(verdict)),
     ...say('Decision  ', `${list}: it ${decisions[decision]}${detail ? `: ${detail}` : ''}.`),
     ...say('Rule      ', rule),
     ...say('Signing   ', signProblem ? `The list would not sign it: ${signProblem}.` : signs[sign]),
+    ...say('Copies    ', grouped ? shared : null),
     ...harvestLines(harvest, width),
     ...(copies.length > 0 ? ['', ...copyLines(copies, decision, most)] : []),
   ];

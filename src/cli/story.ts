@@ -148,10 +148,14 @@ function verdictWords({ verdict, author, reasons: found, layers }: StoryPosting)
   return `${inClear}counts as ${verdict}${why ? `: ${why}` : ''}`;
 }
 
-/** Certificates that were learnt from this mail; one for both purposes is named once. */
+/** Certificates that were learnt from this mail, or not and why; one for both purposes is named once. */
 function harvestWords(story: Story, { list }: StoryPosting): string[] {
   const found = new Map<string, string[]>();
+  const refused: string[] = [];
   for (const { event, list: of, member, detail, data } of story.history) {
+    // Without a certificate it is the answer of -sendcert, which the decision tells.
+    if (of === list && event === 'certificate-not-taken' && data?.sha256 !== undefined)
+      refused.push(`Not taken for ${member ?? 'the sender'}: ${detail}.`);
     if (of !== list || (event !== 'harvested' && event !== 'certificate-pending')) continue;
     const [, use = '', rest = ''] = /^(signing|encryption) (certificate .*)$/.exec(detail ?? '') ?? [];
     const sha256 = typeof data?.sha256 === 'string' ? ` (${shortSha(data.sha256)})` : '';
@@ -159,10 +163,11 @@ function harvestWords(story: Story, { list }: StoryPosting): string[] {
     const key = `${verb} for ${member ?? 'the sender'}: |${rest}${sha256}`;
     found.set(key, [...(found.get(key) ?? []), use]);
   }
-  return [...found].map(([key, uses]) => {
+  const learnt = [...found].map(([key, uses]) => {
     const [begin = '', rest = ''] = key.split('|');
     return `${begin}${uses.join(' and ')} ${rest}.`;
   });
+  return [...learnt, ...refused];
 }
 
 const decisions: Readonly<Record<string, string>> = {

@@ -21,7 +21,15 @@ export function encryptContent(entity: Buffer, cipher: ContentCipher): Encrypted
   return EncryptedContent.make(entity, cipher);
 }
 
-/** An entity encrypted once; its key can be given to any number of recipients, one a copy. Stays in its thread. */
+/** The content key for one recipient. */
+export interface KeyWrap {
+  /** His RecipientInfo. */
+  readonly der: Buffer;
+  /** It is a KeyAgreeRecipientInfo. */
+  readonly agreement: boolean;
+}
+
+/** An entity encrypted once; its key can be given to any number of recipients, one or more a copy. Stays in its thread. */
 export class EncryptedContent {
   readonly cipher: ContentCipher;
   readonly kind: 'enveloped-data' | 'auth-enveloped-data';
@@ -72,13 +80,26 @@ export class EncryptedContent {
     });
   }
 
-  /**
-   * The octets before `tail` in the copy for one recipient, from the ContentInfo on: every length around it is
-   * definite, and counts the tail. Throws `cms-recipient` if his key cannot be used, `cms-disposed` after `dispose`.
-   */
-  prefixFor(recipient: Recipient): Buffer {
+  /** The content key wrapped for a recipient. Throws `cms-recipient` if his key cannot be used, `cms-disposed` after `dispose`. */
+  wrapFor(recipient: Recipient): KeyWrap {
     if (this.#disposed) throw cmsFault('cms-disposed', {});
-    const recipients = derSetOf(recipientInfo(recipient, this.#contentKey, this.#ephemeral));
+    return {
+      der: recipientInfo(recipient, this.#contentKey, this.#ephemeral),
+      agreement: isAgreement(recipient.transport),
+    };
+  }
+
+  /** As `prefixOf`, for one recipient. Throws as `wrapFor`. */
+  prefixFor(recipient: Recipient): Buffer {
+    return this.prefixOf([this.wrapFor(recipient)]);
+  }
+
+  /**
+   * The octets before `tail` in the copy for these recipients, from the ContentInfo on: every length around it is
+   * definite, and counts the tail.
+   */
+  prefixOf(wraps: readonly KeyWrap[]): Buffer {
+    const recipients = derSetOf(...wraps.map((wrap) => wrap.der));
     // From inside out: each head stands before what it measures, and the tail is in all of them but the first.
     const ciphertextHead = derHead(0x80, this.#ciphertextLength);
     const contentInfo = Buffer.concat([derOid(contentOid.data), this.#algorithm, ciphertextHead]);
@@ -86,7 +107,7 @@ export class EncryptedContent {
       derHead(0x30, contentInfo.length + this.#ciphertextLength),
       contentInfo,
     ]);
-    const envelope = Buffer.concat([derInteger(this.#version(recipient)), recipients, encryptedContentInfo]);
+    const envelope = Buffer.concat([derInteger(this.#version(wraps)), recipients, encryptedContentInfo]);
     const type = this.kind === 'enveloped-data' ? contentOid.envelopedData : contentOid.authEnvelopedData;
     let prefix = this.#enclose(0x30, envelope);
     prefix = this.#enclose(0xa0, prefix);
@@ -98,9 +119,9 @@ export class EncryptedContent {
     return Buffer.concat([derHead(identifier, prefix.length + this.tail.length), prefix]);
   }
 
-  /** RFC 5652 6.1: 0 for key transport by issuer and serial, 2 with key agreement; RFC 5083 2.1: always 0. */
-  #version(recipient: Recipient): number {
-    return this.kind === 'enveloped-data' && isAgreement(recipient.transport) ? 2 : 0;
+  /** RFC 5652 6.1: 0 if all are key transport by issuer and serial, 2 if one is key agreement; RFC 5083 2.1: always 0. */
+  #version(wraps: readonly KeyWrap[]): number {
+    return this.kind === 'enveloped-data' && wraps.some((wrap) => wrap.agreement) ? 2 : 0;
   }
 
   /** Wipes the content key: no more recipients after this. */

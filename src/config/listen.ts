@@ -3,10 +3,17 @@ import { fault, type Mistake } from './faults.ts';
 import { listenPrefix, type SiteValues, siteSettings } from './settings.ts';
 import { absolute, readTable } from './values.ts';
 
+/** Files with which a socket offers TLS. */
+export interface ListenTls {
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** A socket to receive mail on. */
-export type Listen =
-  | { readonly protocol: 'smtp' | 'lmtp'; readonly host: string; readonly port: number }
-  | { readonly protocol: 'smtp' | 'lmtp'; readonly path: string; readonly mode: number };
+export type Listen = { readonly protocol: 'smtp' | 'lmtp'; readonly tls?: ListenTls } & (
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string; readonly mode: number }
+);
 
 /** The settings of one socket. */
 type SocketValues = Pick<SiteValues, Extract<keyof SiteValues, `${typeof listenPrefix}${string}`>>;
@@ -49,11 +56,16 @@ export function readSockets(
 function socketOf(values: SocketValues, root: string): Listen {
   const protocol = values['listen.protocol'];
   const path = values['listen.path'];
-  if (path === null) return { protocol, host: values['listen.host'], port: values['listen.port'] };
-  return { protocol, path: absolute(root, path) as string, mode: Number.parseInt(values['listen.mode'], 8) };
+  const cert = absolute(root, values['listen.tls.cert']) as string | null;
+  const key = absolute(root, values['listen.tls.key']) as string | null;
+  const spoken = { protocol, ...(cert === null || key === null ? {} : { tls: { cert, key } }) };
+  if (path === null) return { ...spoken, host: values['listen.host'], port: values['listen.port'] };
+  return { ...spoken, path: absolute(root, path) as string, mode: Number.parseInt(values['listen.mode'], 8) };
 }
 
 function objectionTo(socket: Listen, entries: Entries): string | null {
+  if (entries.has('listen.tls.cert') !== entries.has('listen.tls.key'))
+    return 'listen.tls.cert and listen.tls.key go together: set both, or neither';
   if ('path' in socket) {
     const other = ['listen.host', 'listen.port'].find((name) => entries.has(name));
     return other ? `listen.path and ${other} are both set: keep one` : null;

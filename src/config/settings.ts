@@ -16,6 +16,7 @@ import {
   second,
 } from '../policy/kinds.ts';
 import { optional, setting, type ValuesOf } from '../policy/setting.ts';
+import { isNetwork } from '../smtp/client-counts.ts';
 
 const hostName = matching(
   /^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/,
@@ -29,6 +30,10 @@ const mailAddress: Kind<string> = {
     if (address === null) context.addIssue('no address');
     return address ?? z.NEVER;
   }),
+};
+const network: Kind<string> = {
+  ...matching(/^/, 'an IP address or a network such as 10.0.0.0/8'),
+  schema: z.string().refine(isNetwork),
 };
 /** A recipient's domain, or `*.` and what all below it end with. */
 const domainPattern =
@@ -81,12 +86,34 @@ export const siteSettings = Object.freeze({
     'A Unix socket to listen on, instead of host and port.',
   ),
   'listen.mode': setting(fileMode, '0660', 'The file mode of the Unix socket.'),
+  'listen.tls.cert': optional(
+    path,
+    'STARTTLS is not offered',
+    'etc/tls/cert.pem',
+    'The certificate (PEM), its chain after it, with which STARTTLS and REQUIRETLS are offered; with `listen.tls.key`. Read again on SIGHUP.',
+  ),
+  'listen.tls.key': optional(
+    path,
+    'STARTTLS is not offered',
+    'etc/tls/key.pem',
+    'The private key (PEM, without passphrase) that belongs to `listen.tls.cert`.',
+  ),
   size: setting(
     octets(1024, 1024 ** 3),
     25 * 1024 ** 2,
     'The largest message that is accepted, as it is received.',
   ),
   'limits.clients': setting(integer(null, 1, 10_000), 50, 'How many clients may be connected at once.'),
+  'limits.clients-per-address': setting(
+    integer(null, 1, 10_000),
+    25,
+    'How many of them may come from one address (IPv6: one network of 64 bits), so that one host cannot keep the others out; the next is answered 421. A Unix socket has no such limit.',
+  ),
+  'limits.exempt': setting(
+    listOf(network),
+    [],
+    'Addresses and networks that `limits.clients-per-address` is not for, such as the mail server in front of reseal if it opens more connections at once.',
+  ),
   'limits.recipients': setting(
     integer(null, 1, 10_000),
     100,

@@ -1,6 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { startApp } from '../app/start-app.ts';
 import { systemClock } from '../base/clock.ts';
-import { faultsOf, wordsOf } from '../base/errors.ts';
+import { faultsOf, isFault, wordsOf } from '../base/errors.ts';
 import { openLog } from '../base/log.ts';
 import type { Site } from '../config/site.ts';
 
@@ -9,12 +10,18 @@ export const daemonFault = faultsOf({
     `reseal does not run under ${d.option}: a debugger or a heap dump would show the content of messages. Set RESEAL_DEBUG=unsafe on a machine without real mail`,
 });
 
+/** EX_IOERR of sysexits.h: a supervisor such as systemd starts it again, and the start says what is wrong if it still is. */
+const brokenDisk = 74;
+/** What hangs on a broken disk is not waited for: an end at any moment is safe. */
+const lostMs = 4000;
+
 /** Options of Node under which plaintext and keys could be read from outside or written to a file (RULES 21). */
 const unsafe = /^--(inspect|heapsnapshot|heap-prof|report-|diagnostic-dir|abort-on-uncaught)/;
 
 /**
  * Runs the daemon until SIGTERM or SIGINT, then stops in good order; a second signal ends it at once, which loses
  * nothing (a copy in flight may be sent again). SIGHUP reads keys and authorities again. Resolves with the exit code.
+ * When the database is lost (the disk does not take its commits, or it is damaged) it ends the process with 74.
  */
 export async function serve(site: Site, d: { execArgv: readonly string[]; debug: boolean }): Promise<number> {
   refuseInspection(d);
@@ -23,23 +30,39 @@ export async function serve(site: Site, d: { execArgv: readonly string[]; debug:
   process.on('SIGUSR1', () => undefined);
   const log = openLog(site['log.level']);
   const script = new URL('../smime/worker.js', import.meta.url);
+  const signal = firstSignal();
   const app = await startApp(site, { clock: systemClock, log, script });
 
   process.on('SIGHUP', () => {
     log.event('reload');
     app.reload().catch((error: unknown) => log.error('reload-failed', { detail: wordsOf(error) }));
   });
-  const signal = new Promise<string>((resolve) => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
-  });
   log.event('ready', { listen: app.listening, pid: process.pid });
 
-  const name = await signal;
-  log.event('stopping', { signal: name });
-  for (const again of ['SIGTERM', 'SIGINT'] as const) process.once(again, () => process.exit(1));
+  const cause = await Promise.race([signal, app.lost]);
+  if (cause instanceof Error) {
+    log.error('stopping', { code: isFault(cause) ? cause.code : null, detail: cause.message });
+    // Who sends a message may end it: it is in the spool when he hears 250. Others hear 421; to relays nothing goes any more.
+    await Promise.race([app.stop(lostMs / 2).catch(() => undefined), delay(lostMs)]);
+    process.exit(brokenDisk);
+  }
+  log.event('stopping', { signal: cause });
   await app.stop();
   log.event('stopped');
   return 0;
+}
+
+/** The first signal to stop, also one that comes while reseal starts; the next one ends the process. */
+function firstSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    for (const name of ['SIGTERM', 'SIGINT'] as const)
+      process.on(name, () => {
+        if (isStopping) process.exit(1);
+        isStopping = true;
+        resolve(name);
+      });
+  });
 }
 
 function refuseInspection(d: { execArgv: readonly string[]; debug: boolean }): void {

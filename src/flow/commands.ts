@@ -3,6 +3,7 @@ import { dayOf } from '../base/day.ts';
 import { Fault } from '../base/errors.ts';
 import { certsOnly } from '../cms/sign.ts';
 import type { Findings } from '../smime/open.ts';
+import { inUse } from '../store/certificates.ts';
 import type { LedgerEvent } from '../store/ledger-events.ts';
 import type { Variables } from '../template/templates.ts';
 import { commandOf, commandSubject, tokenIn } from './command-text.ts';
@@ -10,7 +11,7 @@ import { confirmChange } from './confirm-change.ts';
 import { conclude } from './decide.ts';
 import { inGroups } from './fingerprint.ts';
 import type { Filing } from './harvest.ts';
-import { harvestFor } from './harvest-post.ts';
+import { harvestFor, isTaken } from './harvest-post.ts';
 import { rolesOn } from './list-context.ts';
 import type { SpooledMail } from './local-mail.ts';
 import { whyNotTaken } from './not-taken.ts';
@@ -35,9 +36,7 @@ export async function takeCertificate(
   const confirmed = token === null ? null : await confirmChange(parts, work, report, token);
   const harvested = await harvestFor(parts, work, report);
   const filed = { ...harvested, released: harvested.released + (confirmed?.released ?? 0) };
-  const taken = filed.filings.filter(
-    (filing) => filing.action === 'use' || filing.reason === 'already-known',
-  );
+  const taken = filed.filings.filter(isTaken);
   const reason =
     report.author === null ? (report.reasons[0] ?? 'not-signed') : (filed.filings[0]?.reason ?? null);
   const first = taken[0]?.certificate ?? null;
@@ -48,7 +47,13 @@ export async function takeCertificate(
     ? {
         template: 'sendcert-done',
         replyTo: 'owner',
-        variables: { mail, certificates: shown(taken), released: filed.released, attached },
+        variables: {
+          mail,
+          certificates: shown(taken),
+          released: filed.released,
+          attached,
+          ...(await readingWords(parts, report.author, filed.filings)),
+        },
         ...own,
       }
     : {
@@ -72,6 +77,19 @@ export async function takeCertificate(
   const alerts = first === null && isOurs ? await alertOwners(parts, work, told) : [];
   const outcome = { answer, isReplay, reason: first ? null : reason };
   await finish(parts, work, report, { ...outcome, event, detail, member, alerts });
+}
+
+/** Whether mail is encrypted to what came, or a certificate for that waits, or there is none at all. */
+async function readingWords(
+  { database }: FlowParts,
+  author: string | null,
+  filings: readonly Filing[],
+): Promise<Variables> {
+  const reading = filings.filter(({ purpose }) => purpose === 'enc');
+  const encrypts = reading.some(isTaken);
+  const waits = reading.some(({ action }) => action === 'pending');
+  const lacks = !waits && author !== null && (await inUse(database.q, author, 'enc')) === null;
+  return { encrypts, waits, lacks };
 }
 
 /** One entry per certificate, with what it is used for. */
@@ -161,18 +179,6 @@ async function listCertificate(
       },
     ],
   };
-}
-
-/** Mail to -bounces: a line in the ledger, never an answer (RFC 5321 6.1). */
-export async function recordBounce(parts: FlowParts, work: PostingWork): Promise<void> {
-  const at = parts.clock.now();
-  const { envelope } = work.message;
-  const detail = `a bounce from ${envelope.from || 'the null sender'} came in`;
-  const verdict = { decision: 'command', rule: 'bounces', receivedAt: work.spooled.receivedAt };
-  await parts.database.write((tx) =>
-    conclude(tx, work, { state: 'done', event: 'bounce', reason: null, detail, verdict }, at),
-  );
-  parts.log.event('bounce', { id: work.message.id, list: work.list.address });
 }
 
 async function finish(

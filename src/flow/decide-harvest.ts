@@ -31,7 +31,10 @@ const mostAddresses = 20;
  */
 export async function decideHarvest(
   q: Queries,
-  d: Pick<HarvestFacts, 'address' | 'anchors' | 'intermediates' | 'revocation' | 'receivedAt'> & {
+  d: Pick<
+    HarvestFacts,
+    'address' | 'anchors' | 'intermediates' | 'revocation' | 'revokedKeys' | 'receivedAt'
+  > & {
     readonly list: ListContext;
     readonly signature: AuthorSignature;
     readonly defaults: SiteDefaults;

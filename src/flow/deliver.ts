@@ -18,6 +18,10 @@ export interface Delivery {
 const batchSize = 100;
 /** Postings that have a batch prepared or sent at a time. Each has its content in memory: of large ones there are few. */
 const postingsAtATime = { small: 8, bulk: 2 };
+/** Batches of one posting under way: in clear each is one transaction, which begins at once. */
+const batchesOfPosting = 8;
+/** Of postings whose due copies all follow others (`claim`), so many are asked again each time, the longest due first. */
+const followersAtATime = 8;
 /** Longer than any attempt takes; rows of a dead daemon are freed at start, not by this. */
 const leaseMs = 6 * 3_600_000;
 /** How often the table is looked at without being woken. */
@@ -34,7 +38,11 @@ export function startDelivery(parts: DeliverParts): Delivery {
   const waiting = new Map<number, DuePosting>();
   /** Postings whose latest batch has copies that did not begin yet. */
   const busy = new Map<number, DuePosting>();
+  /** Postings that were due and gave nothing: asking thousands again after each copy would take longer than the copies. */
+  const following = new Set<number>();
   const underWay = new Set<Promise<void>>();
+  /** How many batches of a posting are under way. */
+  const inWork = new Map<number, number>();
   let stopping = false;
   const batches = startBatches(parts, () => stopping);
   let claiming = false;
@@ -77,13 +85,21 @@ export function startDelivery(parts: DeliverParts): Delivery {
   const lookForDue = async (): Promise<void> => {
     mustLook = false;
     const due = await duePostings(parts.database.q, { now: parts.clock.now(), node: parts.node });
-    for (const one of due) if (!busy.has(one.postingId)) waiting.set(one.postingId, one);
+    const ids = new Set(due.map((one) => one.postingId));
+    for (const id of following) if (!ids.has(id)) following.delete(id);
+    let followers = 0;
+    for (const one of due) {
+      if (busy.has(one.postingId)) continue;
+      if (following.has(one.postingId) && ++followers > followersAtATime) continue;
+      waiting.set(one.postingId, one);
+    }
   };
 
   const hasRoom = (posting: DuePosting): boolean => {
     const bulk = isBulk(posting.octets);
     const alike = [...busy.values()].filter((one) => isBulk(one.octets) === bulk);
-    return !stopping && alike.length < (bulk ? postingsAtATime.bulk : postingsAtATime.small);
+    if (stopping || (inWork.get(posting.postingId) ?? 0) >= batchesOfPosting) return false;
+    return alike.length < (bulk ? postingsAtATime.bulk : postingsAtATime.small);
   };
 
   const claimOf = async (posting: DuePosting): Promise<void> => {
@@ -97,8 +113,13 @@ export function startDelivery(parts: DeliverParts): Delivery {
       leaseMs,
     });
     waiting.delete(postingId);
-    if (rows.length === 0) return;
+    if (rows.length === 0) {
+      following.add(postingId);
+      return;
+    }
+    following.delete(postingId);
     busy.set(postingId, posting);
+    inWork.set(postingId, (inWork.get(postingId) ?? 0) + 1);
     let isSpare = false;
     const spare = (): void => {
       if (isSpare) return;
@@ -109,6 +130,9 @@ export function startDelivery(parts: DeliverParts): Delivery {
     };
     const work: Promise<void> = batches.deliver(postingId, rows, spare).finally(() => {
       underWay.delete(work);
+      const others = (inWork.get(postingId) ?? 1) - 1;
+      if (others > 0) inWork.set(postingId, others);
+      else inWork.delete(postingId);
       spare();
       // The end of a posting may have queued a report.
       look();

@@ -1,6 +1,7 @@
 import { identifies } from '../cms/identifier.ts';
 import { type Certificate, mayServe, parseCertificate } from '../pki/certificate.ts';
 import { type PathResult, type TrustAnchors, validatePath } from '../pki/path.ts';
+import type { Reason } from '../pki/reasons.ts';
 import type { RevocationPolicy } from '../pki/revocation.ts';
 import type { AuthorSignature, SignerFacts } from '../smime/author-signature.ts';
 import type { CertificateSource, Purpose } from '../store/schema.ts';
@@ -12,7 +13,8 @@ export interface Filing {
   readonly purpose: Purpose;
   /** `use` at once, `pending` until the change is confirmed, or not taken. */
   readonly action: 'use' | 'pending' | 'skip';
-  readonly reason: FilingReason;
+  /** Of one that no path makes valid: what its path lacks. */
+  readonly reason: FilingReason | Reason;
   /** Who vouches for it. */
   readonly source: CertificateSource;
   /** Authorities between it and the anchor, as they came with it: they are needed to encrypt to it later. */
@@ -27,6 +29,7 @@ export type FilingReason =
   | 'already-known'
   | 'newer'
   | 'changed-key'
+  | 'revoked-key'
   | 'refused-before'
   | 'owner-decides'
   | 'candidate'
@@ -62,6 +65,8 @@ export interface HarvestFacts {
   /** Authorities of the store and of the network, that may lead to an anchor. */
   readonly intermediates: readonly Certificate[];
   readonly revocation: RevocationPolicy;
+  /** Keys (SHA-256 of the SPKI) of which a certificate was revoked. */
+  readonly revokedKeys: ReadonlySet<string>;
   readonly receivedAt: number;
 }
 
@@ -92,42 +97,45 @@ export function fileCertificates(list: ListContext, facts: HarvestFacts): Filing
   const signer = read(facts.signature);
   const filings: Filing[] = [];
   if (mayServe(signer, 'sign')) filings.push(file(list, facts, signer, 'sign'));
-  const reading = readingCertificate(list, facts, signer);
-  if (reading)
-    filings.push(
-      reading.sure
-        ? file(list, facts, reading.certificate, 'enc')
-        : candidate(list, facts, reading.certificate),
-    );
-  return filings;
+  return [...filings, ...readingFilings(list, facts, signer)];
 }
 
 /**
  * The certificate that the author wants mail encrypted to: the one SMIMEEncryptionKeyPreference names (a signed
- * attribute, RFC 8551 2.5.3), else the signer's own if its key may serve, else one beside it in the bag of the same
- * subject and issuer, which nothing vouches for: only a candidate.
+ * attribute, RFC 8551 2.5.3), else the signer's own if its key may serve, else one beside it in the bag, which nothing
+ * vouches for: one of the same subject and issuer may fill a gap, any other waits for an owner (RULES 16). One that has
+ * no valid path is named with what it lacks.
  */
-function readingCertificate(
-  list: ListContext,
-  facts: HarvestFacts,
-  signer: Certificate,
-): { readonly certificate: Certificate; readonly sure: boolean } | null {
-  const bag = bagOf(facts);
+function readingFilings(list: ListContext, facts: HarvestFacts, signer: Certificate): Filing[] {
+  const isHis = (one: Certificate): boolean =>
+    mayServe(one, 'encrypt') && one.addresses.includes(facts.address);
+  const isValid = (one: Certificate): boolean => pathOf(list, facts, one, 'encrypt').valid;
+  const bag = bagOf(facts).filter(isHis);
   const { preference } = facts.signature;
-  const fits = (one: Certificate): boolean =>
-    mayServe(one, 'encrypt') &&
-    one.addresses.includes(facts.address) &&
-    pathOf(list, facts, one, 'encrypt').valid;
-  if (preference) {
-    // Anybody can put a forged one of the same name before it.
-    const named = [...bag, signer].find((one) => identifies(preference, one) && fits(one));
-    if (named) return { certificate: named, sure: true };
-  }
-  if (mayServe(signer, 'encrypt')) return { certificate: signer, sure: true };
-  const beside = bag.find(
-    (one) => one.subjectDer.equals(signer.subjectDer) && one.issuerDer.equals(signer.issuerDer) && fits(one),
-  );
-  return beside ? { certificate: beside, sure: !facts.known.enc } : null;
+  // Anybody can put a forged one of the same name before it.
+  const preferred = preference
+    ? [...bag, signer].filter((one) => identifies(preference, one) && isHis(one))
+    : [];
+  const named = preferred.find(isValid);
+  if (named) return [file(list, facts, named, 'enc')];
+  const lacking = preferred.slice(0, 1).map((one) => unfit(list, facts, one));
+  if (mayServe(signer, 'encrypt')) return [...lacking, file(list, facts, signer, 'enc')];
+  const isKin = (one: Certificate): boolean =>
+    one.subjectDer.equals(signer.subjectDer) && one.issuerDer.equals(signer.issuerDer);
+  const kin = bag.find((one) => isKin(one) && isValid(one));
+  if (kin) return [...lacking, facts.known.enc ? candidate(list, facts, kin) : file(list, facts, kin, 'enc')];
+  // Programs send the one before along with the new one.
+  const [latest, ...others] = [...bag].sort((a, b) => b.notBefore - a.notBefore);
+  const beside = [latest, ...others].find((one) => one && isValid(one));
+  if (beside) return [...lacking, candidate(list, facts, beside)];
+  return lacking.length > 0 || !latest ? lacking : [unfit(list, facts, latest)];
+}
+
+/** One that no path makes valid is not taken, for what its path lacks; one that is in use, or not wanted at all, is that. */
+function unfit(list: ListContext, facts: HarvestFacts, certificate: Certificate): Filing {
+  const filed = file(list, facts, certificate, 'enc');
+  const [reason = 'no-path'] = pathOf(list, facts, certificate, 'encrypt').reasons;
+  return filed.action === 'skip' ? filed : { ...filed, action: 'skip', reason };
 }
 
 function pathOf(
@@ -150,12 +158,17 @@ function bagOf({ signature }: HarvestFacts): Certificate[] {
   return signature.bag.map((der) => parseCertificate(Buffer.from(der)));
 }
 
-function candidate(list: ListContext, facts: HarvestFacts, certificate: Certificate): Filing {
-  const filed = file(list, facts, certificate, 'enc');
-  return filed.action === 'skip' ? filed : { ...filed, action: 'pending', reason: 'candidate' };
-}
+/** What nothing signed names is an owner's to decide. */
+const candidate = (list: ListContext, facts: HarvestFacts, certificate: Certificate): Filing =>
+  file(list, facts, certificate, 'enc', false);
 
-function file(list: ListContext, facts: HarvestFacts, certificate: Certificate, purpose: Purpose): Filing {
+function file(
+  list: ListContext,
+  facts: HarvestFacts,
+  certificate: Certificate,
+  purpose: Purpose,
+  isNamed = true,
+): Filing {
   const filed = (action: Filing['action'], reason: FilingReason): Filing => ({
     certificate,
     purpose,
@@ -166,9 +179,10 @@ function file(list: ListContext, facts: HarvestFacts, certificate: Certificate, 
   });
   const current = facts.inUse[purpose];
   const time = facts.signature.signingTime ?? 0;
-  if (list.policy.harvest === 'off') return filed('skip', 'off');
+  const isInUse = current?.sha256 === certificate.sha256;
+  if (list.policy.harvest === 'off' && !isInUse) return filed('skip', 'off');
   if (time > facts.receivedAt + hour) return filed('skip', 'future');
-  if (current?.sha256 === certificate.sha256) return filed('skip', 'already-known');
+  if (isInUse) return filed('skip', 'already-known');
   if (current && time < current.signingTime) return filed('skip', 'older');
   // What an old mail says of a key was said before the key was changed.
   if (time <= (facts.replaced[purpose].get(certificate.sha256) ?? -1)) return filed('skip', 'older');
@@ -178,13 +192,17 @@ function file(list: ListContext, facts: HarvestFacts, certificate: Certificate, 
     return isFull ? filed('skip', 'too-many') : filed('pending', reason);
   };
   if (facts.refused[purpose].includes(certificate.sha256)) return wait('refused-before');
+  const isFirstOff = !facts.known[purpose] && list.policy['harvest.first'] === 'off';
+  if (!isNamed) return isFirstOff ? filed('skip', 'off') : wait('candidate');
+  // A key that was lost is lost under every certificate.
+  if (facts.revokedKeys.has(certificate.spkiSha256)) return wait('revoked-key');
   if (current?.spkiSha256 === certificate.spkiSha256)
     return endsSooner(certificate, current, facts) ? filed('skip', 'older') : filed('use', 'same-key');
   if (facts.known[purpose] || isOtherKey(facts, purpose)) {
     if (list.policy.harvest === 'verified') return filed('use', 'newer');
     return isNamedByOld(facts, certificate, purpose) ? filed('use', 'signed-by-old') : wait('changed-key');
   }
-  if (list.policy['harvest.first'] === 'off') return filed('skip', 'off');
+  if (isFirstOff) return filed('skip', 'off');
   return list.policy['harvest.first'] === 'owner' ? wait('owner-decides') : filed('use', 'first');
 }
 
@@ -206,14 +224,14 @@ function endsSooner(certificate: Certificate, current: InUse, { receivedAt }: Ha
  * a mail that the old key's holder once signed for him.
  */
 function isNamedByOld(
-  { signature, inUse }: HarvestFacts,
+  { signature, inUse, revokedKeys }: HarvestFacts,
   certificate: Certificate,
   purpose: Purpose,
 ): boolean {
   const old = [inUse[purpose], inUse.sign].map((one) => one?.spkiSha256);
   return [signature, ...signature.others].some((one) => {
     const { spkiSha256 } = read(one);
-    if (!old.includes(spkiSha256)) return false;
+    if (!old.includes(spkiSha256) || revokedKeys.has(spkiSha256)) return false;
     return one.preference ? identifies(one.preference, certificate) : spkiSha256 === certificate.spkiSha256;
   });
 }

@@ -1,9 +1,11 @@
 import { dayMs } from '../base/day.ts';
+import { removeTemporary } from '../base/files.ts';
 import type { Log } from '../base/log.ts';
+import { longestDelayMs } from '../policy/retry.ts';
 import type { Database } from '../store/database.ts';
-import { freeExpiredLeases } from '../store/deliveries.ts';
+import { bringBack, freeExpiredLeases } from '../store/deliveries.ts';
 import { forgetLedger } from '../store/ledger.ts';
-import { forgetMessages, markRemoved, messagesToClean } from '../store/messages.ts';
+import { bringBackMessages, forgetMessages, markRemoved, messagesToClean } from '../store/messages.ts';
 import { forgetReplies } from '../store/notices.ts';
 import { expireDue } from '../store/outcomes.ts';
 import { expirePostings } from '../store/postings.ts';
@@ -20,6 +22,10 @@ export interface HousekeepingParts extends EndParts {
   readonly spool: Spool;
   readonly log: Log;
   readonly node: string;
+  /** The certificate directory. */
+  readonly certificates: string;
+  /** How long a copy is tried, ms. */
+  readonly lifetimeMs: number;
   /** How long finished rows are kept, ms. */
   readonly retentionMs: number;
   /** How long a message stays in quarantine, ms. */
@@ -27,13 +33,16 @@ export interface HousekeepingParts extends EndParts {
 }
 
 const batch = 500;
+/** No file takes longer to write: a temporary one that is older is nobody's. */
+const writtenWithinMs = 60_000;
 /** The longest that `bounce.days` can be. */
 const longestBounceMs = 365 * dayMs;
 
 /**
- * The work that ends what waited too long and forgets what is over, in order: held and deferred copies past their time,
- * posts that no moderator answered, what stayed in quarantine, leases of attempts that nobody wrote down, postings that
- * are over, spool files that serve nothing any more, rows and ledger beyond `retention`. Each piece gives how much.
+ * The work that ends what waited too long and forgets what is over, in order: held copies past their time, posts that no
+ * moderator answered, what stayed in quarantine, leases of attempts that nobody wrote down, copies put off by a clock that
+ * was ahead, postings that are over, files that serve nothing any more, rows and ledger beyond `retention`. Each piece gives
+ * how much.
  */
 export function houseWork(parts: HousekeepingParts, lists: readonly ListContext[]) {
   const { database, spool, node } = parts;
@@ -54,8 +63,13 @@ export function houseWork(parts: HousekeepingParts, lists: readonly ListContext[
       }
       return sum;
     },
+    temporary: () => removeTemporary(parts.certificates, now - writtenWithinMs),
     quarantine: () => endQuarantine(parts, { now, keptMs: parts.quarantineMs }),
     leases: () => freeExpiredLeases(database.q, now),
+    broughtBack: async () => {
+      const d = { now, latest: now + longestDelayMs, expiresBy: now + parts.lifetimeMs };
+      return (await bringBack(database.q, d)) + (await bringBackMessages(database.q, d));
+    },
     ended: () => endPostings(parts),
     removed: async () => {
       for (let sum = 0; ; ) {

@@ -1,14 +1,14 @@
 import { dayMs } from '../base/day.ts';
 import { Fault, wordsOf } from '../base/errors.ts';
 import { bounceScore } from '../policy/bounces.ts';
-import { countByState, isUnderWay } from '../store/deliveries.ts';
+import { isUnderWay } from '../store/deliveries.ts';
 import { record } from '../store/ledger.ts';
 import { findMember, setMember } from '../store/members.ts';
 import { touch } from '../store/meta.ts';
 import { noticeDue, replyDue } from '../store/notices.ts';
 import { findPosting } from '../store/postings.ts';
 import type { RefusalRow } from '../store/refusal-row.ts';
-import { bouncesOf, judge, refusalsOf, unjudgedPostings } from '../store/refusals.ts';
+import { bouncesOf, countStayed, judge, refusalsOf, unjudgedPostings } from '../store/refusals.ts';
 import { type ListContext, listOf, type SiteDefaults } from './list-context.ts';
 import type { SpooledMail } from './local-mail.ts';
 import type { MissingParts } from './missing-notice.ts';
@@ -35,11 +35,11 @@ export async function judgeRefusals(parts: JudgeParts, postingId: number): Promi
   const posting = await findPosting(q, postingId);
   const list = posting && (await listOf(q, posting.listId, parts.defaults));
   if (!posting || !list) return;
-  const { delivered = 0 } = await countByState(q, { postingId });
-  const nobody = delivered === 0;
-  const allAlike = nobody && areAlike(await refusalsOf(q, postingId));
-  const ofRelay = open.filter((one) => one.ofRecipient === 0 || allAlike);
-  const ofMembers = open.filter((one) => !ofRelay.includes(one));
+  const nobody = (await countStayed(q, postingId)) === 0;
+  const all = await refusalsOf(q, postingId);
+  // Copies come back one by one: the last of them shows what those before it, counted against members, have in common.
+  const ofRelay = nobody && areAlike(all) ? all : open.filter((one) => one.ofRecipient === 0);
+  const ofMembers = open.filter((one) => !ofRelay.includes(one) && one.ofRecipient === 1);
   const ids = (rows: readonly RefusalRow[]): number[] => rows.map((row) => row.deliveryId);
   const judged = await database.write(async (tx) => {
     await judge(tx, ids(ofRelay), 'relay');

@@ -53,6 +53,8 @@ export interface Imported {
   readonly retired: readonly string[];
   /** Whether a key was put into use that was not before: members are to be told. */
   readonly isNewKey: boolean;
+  /** False if all of it was there already. */
+  readonly isChange: boolean;
   /** What a person should know all the same. */
   readonly warnings: readonly string[];
 }
@@ -116,7 +118,7 @@ async function importRetired(order: ImportOrder, pairs: readonly Loose[]): Promi
     const suffix = await addRetired(folder, { use: 'both', key, certificates, passphrase, now });
     taken.push({ certificate: certificates[0], suffix, path: certificatePath(folder, suffix) });
   }
-  return { pairs: taken, retired: [], isNewKey: false, warnings: order.material.problems };
+  return { pairs: taken, retired: [], isNewKey: false, isChange: true, warnings: order.material.problems };
 }
 
 async function importPairs(order: ImportOrder, pairs: readonly Loose[]): Promise<Imported> {
@@ -140,6 +142,7 @@ async function importPairs(order: ImportOrder, pairs: readonly Loose[]): Promise
     pairs: [...taken, ...older.pairs],
     retired: replaced.map((suffix) => certificatePath(folder, suffix)),
     isNewKey,
+    isChange: isNewKey || rest.length > 0,
     warnings: [
       ...material.problems,
       ...chosen.flatMap(({ certificates: [own], use }) =>
@@ -192,6 +195,7 @@ async function importCertificate(order: ImportOrder): Promise<Imported> {
     pairs: [{ certificate, suffix, path: certificatePath(folder, suffix) }],
     retired: retired.map((one) => certificatePath(folder, one)),
     isNewKey: found.waits,
+    isChange: true,
     warnings: [...problems, ...warningsAbout(certificate, now, useOf(suffix) ?? 'both')],
   };
 }

@@ -39,7 +39,7 @@ export async function spoolLocalMail(
     to: [mail.to],
     smtpUtf8: /[^\x20-\x7e]/.test(mail.to),
     body8bit: false,
-    requireTls: false,
+    requireTls: mail.requireTls,
     client: 'local',
     helo: '',
     protocol: 'local',

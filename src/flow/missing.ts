@@ -49,26 +49,24 @@ export async function settleMissing(
     action !== 'drop' && row.member !== list.address && (await noticeIsDue(parts.database.q, about));
   const mail = tells ? await notice(parts, d, expiresAt) : null;
   if (reason === 'pending') await askAboutUnapproved(parts, list, row.member);
+  let ended = 0;
   let told = false;
   return {
     async apply(tx) {
-      told = mail !== null && (await noticeDue(tx, about));
-      if (action === 'hold')
-        await hold(tx, [{ id: row.id, reason, detail, expiresAt, ...(told ? { notifiedAt: at } : {}) }], at);
-      else await finish(tx, [{ id: row.id, state: 'dropped', reason, detail }], at);
+      ended =
+        action === 'hold'
+          ? await hold(tx, [{ id: row.id, reason, detail, expiresAt }], at)
+          : await finish(tx, [{ id: row.id, state: 'dropped', reason, detail }], at);
+      told = ended > 0 && mail !== null && (await noticeDue(tx, about));
       if (!told) return;
       await markTold(tx, { ...about, reasons: missingReasons, at });
       await mail?.queue(tx);
     },
     async cleanUp() {
       const { id } = d.message;
-      parts.log.event(action === 'hold' ? 'copy-held' : 'copy-dropped', {
-        id,
-        list: list.address,
-        member: row.member,
-        reason,
-      });
-      // Another batch told him meanwhile.
+      const event = action === 'hold' ? 'copy-held' : 'copy-dropped';
+      if (ended > 0) parts.log.event(event, { id, list: list.address, member: row.member, reason });
+      // Another batch told him meanwhile, or his certificate came.
       if (mail && !told) await parts.spool.remove(mail.id);
     },
   };

@@ -33,6 +33,8 @@ export interface Notice {
   readonly replyTo: 'sendcert' | 'owner' | 'request';
   readonly inReplyTo: string | null;
   readonly attachments?: Composition['attachments'];
+  /** It carries mail that came with REQUIRETLS (RFC 8689 5): by a relay that offers no such thing it does not leave. */
+  readonly requireTls?: boolean;
   /** The pair that signs, if it is not the one in use: who announces a new key signs with the one that is known. */
   readonly signWith?: KeyPair;
   /** Encrypted to this certificate, what it says of itself too: outside stands a Subject that says nothing. */
@@ -49,6 +51,7 @@ export interface ComposedMail {
   readonly to: string;
   /** RFC 3834 3.3: an answer has the null sender; other notices of a list come from LIST-bounces. */
   readonly envelopeFrom: string;
+  readonly requireTls: boolean;
   readonly subject: string;
   readonly messageId: string;
   /** SHA-256 of the certificate that it is signed with; null for a mail without signature. */
@@ -145,6 +148,7 @@ export function composeWith(parts: ComposeParts): Compose {
       to: notice.to,
       envelopeFrom:
         notice.kind === 'auto-replied' || isService ? '' : furtherAddress(list.address, 'bounces'),
+      requireTls: notice.requireTls ?? false,
       subject: sealFor ? hiddenSubject : decodeWords(subject),
       messageId,
       signedWith: pair?.certificate.sha256 ?? null,

@@ -3,7 +3,7 @@ import { type AfterOpening, afterOpening } from '../policy/opening.ts';
 import type { Findings, OpenReport } from '../smime/open.ts';
 import { countOpen, findMessage, type MessageRow, setMessageState } from '../store/messages.ts';
 import { findPosting, postingsOf } from '../store/postings.ts';
-import { answerCommand, answeredToken, recordBounce, takeCertificate } from './commands.ts';
+import { answerCommand, answeredToken, takeCertificate } from './commands.ts';
 import { conclude } from './decide.ts';
 import { fanOut } from './fan-out.ts';
 import { forwardToRole } from './forward.ts';
@@ -15,6 +15,7 @@ import { decidePost, dropBeforeOpening } from './post.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 import { quarantine } from './quarantine.ts';
 import { sightingOf } from './replay.ts';
+import { takeReturned } from './returned-mail.ts';
 import { leaveUnopened, obstacleTo } from './unopened.ts';
 import { sentenceFor } from './verdict-record.ts';
 
@@ -31,6 +32,8 @@ export async function processMessage(parts: FlowParts, messageId: string): Promi
     const allOpened = await processPostings(parts, message);
     const finished = { state: 'done', reason: null, detail: null, nextAt: null } as const;
     if (allOpened) await setMessageState(parts.database.q, messageId, finished);
+    // Its copies were left alone meanwhile.
+    if (message.state === 'parked') parts.wakeDelivery();
   } catch (error) {
     if (isFault(error, 'worker-closed')) return;
     if (error instanceof BrokenOpening) await afterBrokenOpening(parts, message, error.fault);
@@ -74,7 +77,7 @@ async function processPosting(
   work: PostingWork,
 ): Promise<'distribute' | 'unopened' | 'done'> {
   const { posting } = work;
-  if (posting.kind === 'bounces') return done(recordBounce(parts, work));
+  if (posting.kind === 'bounces') return done(takeReturned(parts, work));
   const dropped = await dropBeforeOpening(parts, work);
   if (dropped !== null) return done(drop(parts, work, dropped));
 

@@ -3,7 +3,7 @@ import { dayMs } from '../base/day.ts';
 import { faultsOf, isFault } from '../base/errors.ts';
 import { parseEntity } from '../mime/entity.ts';
 import { type ClearPermit, mayLeaveClear } from '../policy/clear.ts';
-import { furtherAddress } from '../policy/list-name.ts';
+import type { Relays } from '../smtp/relays.ts';
 import { type MemberRow, membersNamed } from '../store/members.ts';
 import { findMessage, type MessageRow } from '../store/messages.ts';
 import { finish, hold } from '../store/outcomes.ts';
@@ -19,7 +19,7 @@ import type { MissingParts } from './missing-notice.ts';
 import { type OutgoingParts, outgoingOf } from './outgoing.ts';
 import { intactCopy, type Prepared, readPrepared } from './prepare.ts';
 import { addressesOf } from './report-mails.ts';
-import { sealPosting } from './seal-copies.ts';
+import { type FatalCertificates, sealPosting } from './seal-copies.ts';
 import { sealKeysFrom } from './seal-keys.ts';
 import { cameEncrypted, receivedBits, sentenceFor } from './verdict-record.ts';
 
@@ -29,6 +29,7 @@ export const deliveryFault = faultsOf({
 });
 
 export interface BatchParts extends MissingParts, OutgoingParts {
+  readonly relays: Pick<Relays, 'together'>;
   readonly findRecipients: FindRecipients;
   readonly defaults: SiteDefaults;
   /** Who is told of what is the relay's doing. */
@@ -70,15 +71,19 @@ type Members = ReadonlyMap<string, MemberRow> | null;
 
 const farAway = 10 * 365 * dayMs;
 
-/** Loads a posting for delivery. Faults: 'posting-gone', 'prepared-malformed', and the spool's. */
-export async function loadBatch(parts: BatchParts, postingId: number): Promise<PostingBatches> {
+/** Loads a posting for delivery; `fatal` grows with what kills workers. Faults: 'posting-gone', 'prepared-malformed', and the spool's. */
+export async function loadBatch(
+  parts: BatchParts,
+  postingId: number,
+  fatal: FatalCertificates,
+): Promise<PostingBatches> {
   const { q } = parts.database;
   const posting = await findPosting(q, postingId);
   const message = posting && (await findMessage(q, posting.messageId));
   const list = posting && (await listOf(q, posting.listId, parts.defaults));
   if (!posting || !message || !list) throw deliveryFault('posting-gone', { posting: postingId });
   const loaded = { posting, message, list, spooled: await parts.spool.read(message.id) };
-  return posting.kind === 'local' ? ownMail(loaded) : distribution(parts, loaded);
+  return posting.kind === 'local' ? ownMail(parts, loaded) : distribution(parts, loaded, fatal);
 }
 
 const aboutOf = ({ posting, message, list }: Loaded): About => ({
@@ -89,9 +94,11 @@ const aboutOf = ({ posting, message, list }: Loaded): About => ({
 });
 
 /** Mail that reseal wrote: it leaves as it lies in the spool. */
-function ownMail(loaded: Loaded): PostingBatches {
+function ownMail({ relays }: BatchParts, loaded: Loaded): PostingBatches {
   const { message, spooled } = loaded;
-  const envelope = envelopeOf(message.envelope.from, message, false);
+  const { from, smtpUtf8, requireTls } = message.envelope;
+  const { together } = relays;
+  const envelope = { senderFor: () => from, together, smtpUtf8, requireTls, body8bit: false };
   return {
     about: aboutOf(loaded),
     prepare: async (rows) => ({
@@ -103,13 +110,13 @@ function ownMail(loaded: Loaded): PostingBatches {
 }
 
 /** Mail for members, or for those who hold a role: sealed for each, in clear, or as it came. */
-function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
+function distribution(parts: BatchParts, loaded: Loaded, fatal: FatalCertificates): PostingBatches {
   const { posting, message, list, spooled } = loaded;
   const prepared = readPrepared(posting);
   const { mode } = prepared;
   const outgoing = outgoingOf(parts, { posting, list, spooled, prepared });
-  const bounces = furtherAddress(list.address, 'bounces');
-  const seal = sealPosting(parts.workers, outgoing.toSeal);
+  const { together } = parts.relays;
+  const seal = sealPosting(parts.workers, outgoing.toSeal, fatal);
   const findKeys = sealKeysFrom(parts.database.q);
 
   const inClear = async (rows: readonly DeliveryRow[]): Promise<ReadyCopy[]> => {
@@ -117,7 +124,8 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
     const { head, body } =
       mode === 'intact' ? asItCame(loaded, prepared) : await outgoing.inClear(permitOf(loaded));
     // By what it is: a client may say 8BITMIME of 7-bit text, or send 8-bit text and not say so (RFC 6152 3).
-    return sameCopies(rows, envelopeOf(bounces, message, !isAscii(body)), head, body);
+    const envelope = envelopeOf(list, message, { body8bit: !isAscii(body), together });
+    return sameCopies(rows, envelope, head, body);
   };
 
   const sealed = async (rows: readonly DeliveryRow[], members: Members): Promise<PreparedBatch> => {
@@ -128,7 +136,7 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
     );
     const sealable = (row: DeliveryRow): boolean =>
       mode === 'sealed' || certificates.get(row.member)?.usable === true;
-    const envelope = envelopeOf(bounces, message, false);
+    const envelope = envelopeOf(list, message, { body8bit: false, together });
     const { header } = outgoing;
     const batch = await sealBatch(seal, {
       rows: rows.filter(sealable),
@@ -136,6 +144,7 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
       header,
       envelope,
       findKeys,
+      grouped: list.policy['send.envelope'] === 'grouped',
     });
     const settlements: Settlement[] = [];
     for (const { row, certificate } of batch.missing) {
@@ -172,14 +181,18 @@ function distribution(parts: BatchParts, loaded: Loaded): PostingBatches {
         const { ready, settlements } = await distribute(holding, null);
         return {
           ready,
-          settlements: [...others.map((row) => cancelled(parts, row, noRole)), ...settlements],
+          settlements: [
+            ...others.map((row) => cancelled(parts, row, { reason: 'not-a-member', detail: noRole })),
+            ...settlements,
+          ],
         };
       }
       const addresses = rows.map((row) => row.member);
       const members = await membersNamed(q, list.id, addresses);
       const { staying, leaving } = withoutLeavers(rows, members, list);
       const { ready, settlements } = await distribute(staying, members);
-      return { ready, settlements: [...leaving.map((row) => cancelled(parts, row, left)), ...settlements] };
+      const ended = leaving.map((row) => cancelled(parts, row, whyEnded(list, members.get(row.member))));
+      return { ready, settlements: [...ended, ...settlements] };
     },
     async end() {
       await seal.end();
@@ -204,14 +217,24 @@ function asMember(row: DeliveryRow, members: Members): { address: string; settin
   return { address: row.member, settings: members?.get(row.member)?.settings ?? {} };
 }
 
-const left = 'no longer an active member of an open list';
 const noRole = 'no longer an owner or moderator of the list';
 
-function cancelled(parts: BatchParts, row: DeliveryRow, detail: string): Settlement {
+interface Ending {
+  readonly reason: 'not-a-member' | 'suspended' | 'list-closed';
+  readonly detail: string;
+}
+
+/** Why a copy does not go out any more (RULES 17). */
+function whyEnded(list: ListContext, member: MemberRow | undefined): Ending {
+  if (!list.open) return { reason: 'list-closed', detail: 'the list was closed' };
+  if (member?.state === 'suspended') return { reason: 'suspended', detail: 'suspended on the list' };
+  return { reason: 'not-a-member', detail: 'no longer an active member of the list' };
+}
+
+function cancelled(parts: BatchParts, { id }: DeliveryRow, ending: Ending): Settlement {
   const at = parts.clock.now();
   return {
-    apply: async (tx) =>
-      void (await finish(tx, [{ id: row.id, state: 'cancelled', reason: 'not-a-member', detail }], at)),
+    apply: async (tx) => void (await finish(tx, [{ id, state: 'cancelled', ...ending }], at)),
     cleanUp: async () => {},
   };
 }
@@ -227,7 +250,7 @@ function waiting(
   const detail = `${sentenceFor(reason, null)}${words ? `: ${words}` : ''}`;
   const settlements = rows.map(({ id }): Settlement => {
     const held = { id, reason, detail, expiresAt: at + farAway };
-    return { apply: (tx) => hold(tx, [held], at), cleanUp: async () => {} };
+    return { apply: async (tx) => void (await hold(tx, [held], at)), cleanUp: async () => {} };
   });
   return { ready: [], settlements };
 }

@@ -4,10 +4,11 @@ import type { Queries } from '../store/database.ts';
 import type { Purpose } from '../store/schema.ts';
 import { decideHarvest } from './decide-harvest.ts';
 import { certificateRow } from './file-certificates.ts';
-import type { Filing, FilingReason } from './harvest.ts';
+import type { Filing } from './harvest.ts';
 import { isHarvested, trustFor } from './harvest-post.ts';
 import type { ListContext } from './list-context.ts';
 import type { Brought } from './member-certificate.ts';
+import { whyFiled } from './not-taken.ts';
 import type { FlowParts } from './posting-work.ts';
 
 /** What would become of one certificate for one purpose of one address. */
@@ -15,7 +16,7 @@ export interface PreviewFiling {
   readonly address: string;
   readonly purpose: Purpose;
   readonly action: Filing['action'];
-  readonly reason: FilingReason;
+  readonly reason: Filing['reason'];
   /** In words, without a full stop. */
   readonly why: string;
   readonly certificate: Pick<Certificate, 'sha256' | 'subject' | 'issuer' | 'notAfter'>;
@@ -42,7 +43,7 @@ export async function previewHarvest(
   if (address === null || given === null) return nothing('no signature in it proves who wrote it');
   if (!(await isHarvested(q, list, address))) return nothing(`${address} is no member and has no role here`);
   const { signature, filings, further } = await decideHarvest(q, {
-    ...(await trustFor(parts, list, given)),
+    ...(await trustFor(parts, q, list, given)),
     list,
     address,
     signature: given,
@@ -73,25 +74,7 @@ function filingValue(address: string, filing: Filing): PreviewFiling {
     purpose,
     action,
     reason,
-    why: words[reason],
+    why: whyFiled(filing),
     certificate: { sha256, subject, issuer, notAfter },
   };
 }
-
-const words: Readonly<Record<FilingReason, string>> = {
-  first: 'it is the first that is known',
-  'same-key': 'it renews the one in use, for the same key',
-  'signed-by-old': 'the key that is known signed the same mail',
-  newer: 'it is newer than the one in use (harvest: verified)',
-  further: 'nothing is known for this address yet',
-  'already-known': 'it is in use already',
-  'changed-key':
-    'it has another key than the one that is known, so the member is asked to confirm it, else an owner to approve it',
-  'refused-before': 'an owner refused or removed it before: `reseal cert approve` takes it all the same',
-  'owner-decides': 'an owner decides about the first one (harvest.first: owner)',
-  candidate: 'nothing signed names it, so an owner decides',
-  older: 'a newer one is known',
-  'too-many': 'too many wait for this address already: `reseal cert pending` lists them',
-  future: 'its signature is dated in the future',
-  off: 'the list takes no certificate from mail (harvest, harvest.first)',
-};

@@ -64,6 +64,8 @@ export interface Preview {
   readonly signProblem: string | null;
   /** What its author's certificates would become, before the copies are made. */
   readonly harvest: PreviewHarvest;
+  /** Members would share encrypted copies and see each other's certificates. */
+  readonly grouped: boolean;
   /** Of a post that is held: what happens if it is released. Empty if there would be no copies. */
   readonly copies: readonly PreviewCopy[];
 }
@@ -154,7 +156,9 @@ async function previewOpened(
   });
   const record = verdictRecord(report, { decision: decision.kind, rule: decision.rule, receivedAt: at });
   const copies = await copiesOf(parts, list, mode, receivedBits({ verdict: toJson(record) }), brought);
-  return { ...base, sign: signature.sign, signProblem: signature.problem, copies };
+  const grouped =
+    list.policy['send.envelope'] === 'grouped' && copies.filter((one) => one.fate === 'sealed').length > 1;
+  return { ...base, sign: signature.sign, signProblem: signature.problem, grouped, copies };
 }
 
 async function copiesOf(
@@ -210,5 +214,6 @@ const ended = (
   sign: 'none',
   signProblem: null,
   harvest: { filings: [], none: null },
+  grouped: false,
   copies: [],
 });

@@ -38,13 +38,14 @@ export interface Retried {
 }
 
 /**
- * Makes everything due now that waits for its next try: messages that could not be opened or were parked, posts that are
- * held or refused because nobody vouched for their signature, and deferred copies. Quarantine is left alone: what is
- * there is brought back one by one.
+ * Makes everything due now that waits for its next try: messages that could not be opened or were parked, or whose processing
+ * failed (a full disk), posts that are held or refused because nobody vouched for their signature, and deferred copies.
+ * Quarantine is left alone: what is there is brought back one by one.
  */
 export async function retryAll(parts: QueueParts, d: Doer): Promise<Retried> {
   return parts.database.write(async (tx) => {
-    const messages = await messagesIn(tx, ['unopened', 'parked'], all);
+    const waiting = await messagesIn(tx, ['queued', 'unopened', 'parked'], all);
+    const messages = waiting.filter((one) => one.state !== 'queued' || (one.nextAt ?? 0) > d.now);
     for (const message of messages) await dueNow(tx, message, message.state, d.now);
     const postings = await judgeAgain(tx, { now: d.now });
     const copies = await retryCopies(tx, { limit: all }, d.now);

@@ -2,7 +2,7 @@ import { Fault } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { afterOpening, crashWindowMs } from '../policy/opening.ts';
 import type { Database } from '../store/database.ts';
-import { freeLeases } from '../store/deliveries.ts';
+import { freeLeases, messagesInFlight } from '../store/deliveries.ts';
 import { record } from '../store/ledger.ts';
 import { findMessage, messagesIn, setMessageState } from '../store/messages.ts';
 import type { Spool } from '../store/spool.ts';
@@ -10,8 +10,8 @@ import { recentCrashes, recordStart } from '../store/starts.ts';
 
 /**
  * Puts in order what an earlier run left, before anything is received or delivered: half-written files, leases,
- * files without a row, and a message that may have killed the daemon (after three deaths in five minutes what was in
- * work is parked for an hour).
+ * files without a row, and messages that may have killed the daemon (after three deaths in five minutes what was being
+ * opened or sent is parked for an hour).
  */
 export async function recover(d: {
   database: Database;
@@ -24,19 +24,19 @@ export async function recover(d: {
   const crashes = await recentCrashes(database.q, now - crashWindowMs);
   await recordStart(database.q, { boot: d.boot, at: now });
   await spool.cleanTmp(now);
+  const sending = await messagesInFlight(database.q);
   const freed = await freeLeases(database.q, null, now);
-  for (const message of await messagesIn(database.q, ['queued'], 10_000)) {
-    if (message.opens === 0) continue;
-    const next = afterOpening({ cause: 'interrupted', opens: message.opens, crashes, now });
-    if (next.next !== 'park') continue;
-    const detail = `in work when the daemon died for the ${crashes}th time in five minutes`;
-    await setMessageState(database.q, message.id, {
-      state: 'parked',
-      reason: 'parked',
-      detail,
-      nextAt: next.at,
+  const opening = (await messagesIn(database.q, ['queued'], 10_000)).filter((one) => one.opens > 0);
+  const inWork = new Set([...sending, ...opening.map((one) => one.id)]);
+  for (const id of inWork) {
+    const next = afterOpening({ cause: 'interrupted', opens: 1, crashes, now });
+    if (next.next !== 'park') break;
+    const detail = `in work when the daemon died, which it did ${crashes} times in five minutes`;
+    await database.write(async (tx) => {
+      await setMessageState(tx, id, { state: 'parked', reason: 'parked', detail, nextAt: next.at });
+      await record(tx, { at: now, messageId: id, event: 'parked', reason: 'parked', detail });
     });
-    log.warn('parked', { id: message.id, detail });
+    log.warn('parked', { id, detail });
   }
   for (const id of await spool.messages()) await ownerless(d, id);
   log.event('recovered', { freed, crashes });

@@ -141,13 +141,17 @@ const byMember: Readonly<Record<string, string>> = {
   revoked: 'the member sends a signed mail with another certificate, or `reseal cert import` brings it',
   'not-checked':
     'a current revocation list of the authority comes: into trust.crlfile or trust.crlpath, or by fetch.hosts; else the list sets revocation: soft',
-  unusable: 'he needs a certificate with an RSA or EC key',
+  unusable: 'he needs another certificate, with an RSA or EC key that mail can be encrypted to',
   'weak-cipher':
     '`reseal member set LIST MEMBER --cipher` pins a stronger one, or the minimum.cipher of the list is lowered',
   'key-locked': '`reseal check` says what is wrong with the key of the list',
   'trust-unreadable': '`reseal check` says what is wrong with the files of trust.*',
   'relay-down': '`reseal check` tries the relay; it is tried again by itself',
   'not-a-member': 'he is no active member of the list any more',
+  suspended:
+    'he was suspended when it could have gone out: its author sends it again after `reseal member set LIST MEMBER --resume`',
+  'list-closed':
+    'the list was closed when it could have gone out: its author sends it again after `reseal list open LIST`',
 };
 
 /** What would let a copy go that waits or failed; null for what is delivered or needs nothing. */

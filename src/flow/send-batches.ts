@@ -7,10 +7,11 @@ import { type Acknowledgements, groupCommits } from './acknowledge.ts';
 import type { ReadyCopy } from './batch.ts';
 import { endPosting } from './failure-report.ts';
 import { type BatchParts, loadBatch, type PostingBatches } from './posting-batches.ts';
+import type { FatalCertificates } from './seal-copies.ts';
 import { type Answer, type RetryParts, retryLater, writeAnswers } from './write-outcomes.ts';
 
 export interface SendParts extends BatchParts, RetryParts {
-  readonly relays: Pick<Relays, 'send' | 'turn' | 'connections'>;
+  readonly relays: Pick<Relays, 'send' | 'turn' | 'connections' | 'together'>;
 }
 
 /** What is done with rows that were claimed. */
@@ -28,8 +29,8 @@ interface Loaded {
   users: number;
 }
 
-/** What is written down in groups: the relay's answer to a copy, or a change of another kind. */
-type Entry = Answer | ((tx: Queries) => Promise<void>);
+/** What is written down in groups: the relay's answers to a copy, or a change of another kind. */
+type Entry = readonly Answer[] | ((tx: Queries) => Promise<void>);
 
 /** Starts with no posting in work. Once `isStopping` says so, copies that were not sent yet are given back. */
 export function startBatches(parts: SendParts, isStopping: () => boolean): Batches {
@@ -44,6 +45,7 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
     },
   );
   const postings = new Map<number, Loaded>();
+  const fatal: FatalCertificates = new Map();
 
   const deliverBatch = async (
     batches: PostingBatches,
@@ -55,7 +57,7 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
     const { connections } = parts.relays;
     let unbegun = ready.length;
     const send = (copy: ReadyCopy): Promise<void> =>
-      parts.relays.turn({ ...about, to: copy.row.member }, () => {
+      parts.relays.turn({ ...about, to: copy.addressees[0]?.row.member ?? '' }, () => {
         if (--unbegun === connections) spare();
         return sendOne(parts, acknowledgements, copy, { ...about, isStopping });
       });
@@ -73,7 +75,7 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
 
   /** What the batches of a posting share, kept from the first of them to the end of the last one under way. */
   const load = (postingId: number): Loaded => {
-    const known = postings.get(postingId) ?? { batches: loadBatch(parts, postingId), users: 0 };
+    const known = postings.get(postingId) ?? { batches: loadBatch(parts, postingId, fatal), users: 0 };
     known.users++;
     postings.set(postingId, known);
     return known;
@@ -101,6 +103,8 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
   };
 }
 
+const idsOf = (rows: readonly DeliveryRow[]): number[] => rows.map((row) => row.id);
+
 /** The batch as a whole failed (a worker, the disk, a bug): its rows come back by the retry table. */
 async function failBatch(
   parts: SendParts,
@@ -112,7 +116,12 @@ async function failBatch(
   const detail = wordsOf(error);
   parts.log.error('batch-failed', { posting, code: reason, detail });
   try {
-    await parts.database.write((tx) => retryLater(tx, parts, rows, { reason, detail }));
+    await parts.database.write(async (tx) => {
+      // The worker died of another job, or we stop: not the copies' doing.
+      if (reason === 'worker-restarted' || reason === 'worker-closed')
+        await giveBack(tx, idsOf(rows), parts.clock.now());
+      else await retryLater(tx, parts, rows, { reason, detail });
+    });
   } catch (failure) {
     // The rows stay in flight until their lease is over; housekeeping, or the next start, frees them.
     parts.log.error('batch-not-put-off', { posting, detail: wordsOf(failure) });
@@ -125,32 +134,41 @@ async function sendOne(
   ready: ReadyCopy,
   d: PostingBatches['about'] & { readonly isStopping: () => boolean },
 ): Promise<void> {
-  const { row } = ready;
   const { id, list, isStopping } = d;
-  // Not sent because we stop: due at once after the next start, and not counted as an attempt.
-  const giveUp = () => acknowledgements.commit((tx) => giveBack(tx, [row.id], parts.clock.now()));
-  if (isStopping()) return giveUp();
+  // Not sent because we stop, or not tried: due at once, or later, and not counted as an attempt.
+  const putBack = (rows: readonly DeliveryRow[], afterMs = 0): Promise<void> =>
+    acknowledgements.commit((tx) => giveBack(tx, idsOf(rows), parts.clock.now() + afterMs));
+  if (isStopping()) return putBack(ready.addressees.map((one) => one.row));
+  const addressees = new Map(ready.addressees.map((one) => [one.row.member, one]));
   const copy = await ready.make();
   const answered = acknowledgements.expect();
-  await parts.relays.send(copy, async (outcome) => {
+  await parts.relays.send(copy, async (outcomes) => {
     answered();
-    const { afterMs } = outcome;
-    if (afterMs !== undefined)
-      return acknowledgements.commit((tx) => giveBack(tx, [row.id], parts.clock.now() + afterMs));
-    if (isStopping() && outcome.kind === 'deferred') return giveUp();
+    const answers: Answer[] = [];
+    const untried: Promise<void>[] = [];
+    for (const outcome of outcomes) {
+      const addressee = addressees.get(outcome.to);
+      if (addressee === undefined) continue;
+      const isGivenUp = isStopping() && outcome.kind === 'deferred';
+      if (outcome.afterMs === undefined && !isGivenUp) answers.push({ addressee, outcome });
+      else untried.push(putBack([addressee.row], outcome.afterMs));
+    }
     // The connection ends its next copy when this is durable: after a crash at most one of each may go out again.
-    await acknowledgements.commit({ ready, outcome });
-    const fields = {
-      id,
-      list,
-      posting: row.postingId,
-      member: row.member,
-      reply: outcome.text,
-      relay: outcome.relay,
-      cipher: ready.certificate?.cipher,
-    };
-    if (outcome.kind === 'delivered') parts.log.event('delivered', fields);
-    else parts.log.warn(outcome.kind, fields);
+    if (answers.length > 0) await acknowledgements.commit(answers);
+    await Promise.all(untried);
+    for (const { addressee, outcome } of answers) {
+      const fields = {
+        id,
+        list,
+        posting: addressee.row.postingId,
+        member: outcome.to,
+        reply: outcome.text,
+        relay: outcome.relay,
+        cipher: addressee.certificate?.cipher,
+      };
+      if (outcome.kind === 'delivered') parts.log.event('delivered', fields);
+      else parts.log.warn(outcome.kind, fields);
+    }
   });
 }
 
@@ -159,7 +177,7 @@ async function writeEntries(tx: Queries, parts: SendParts, entries: readonly Ent
   await writeAnswers(
     tx,
     parts,
-    entries.filter((entry) => typeof entry !== 'function'),
+    entries.flatMap((entry) => (typeof entry === 'function' ? [] : entry)),
   );
   for (const entry of entries) if (typeof entry === 'function') await entry(tx);
 }

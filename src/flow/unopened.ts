@@ -156,11 +156,12 @@ async function tell(
   const attachments = [
     { fileName: 'message.eml', contentType: 'message/rfc822', content: work.spooled.bytes },
   ];
+  const { requireTls } = work.message.envelope;
   // What is broken may not be readable as encrypted any more, though its header says so.
   const encrypted = report.encrypted || work.outer?.encrypted === true;
   const variables = { mail, encrypted, reason, reason_text: detail };
   const notice = { template: 'unopened', variables };
-  const mails = await tellRole(parts, work, 'owner', { ...notice, attachments });
+  const mails = await tellRole(parts, work, 'owner', { ...notice, attachments, requireTls });
   // RULES 18: a key that is locked is for the postmaster to mend.
   return reason === 'key-locked' ? [...mails, ...(await tellRole(parts, work, 'postmaster', notice))] : mails;
 }

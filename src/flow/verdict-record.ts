@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type OpeningCipher, openingCiphers, strengthOf } from '../pki/algorithms.ts';
-import { type Reason, reasons, sentenceOf } from '../pki/reasons.ts';
+import { isReason, type Reason, sentenceOf } from '../pki/reasons.ts';
 import type { Layer, SignerFlaw } from '../smime/layers.ts';
 import type { Findings, OpenReport } from '../smime/open.ts';
 import type { JsonObject } from '../store/schema.ts';
@@ -164,8 +164,4 @@ const flowSentences: Readonly<Record<FlowReason, string>> = {
 
 function isFlowReason(reason: string): reason is FlowReason {
   return Object.hasOwn(flowSentences, reason);
-}
-
-function isReason(reason: string): reason is Reason {
-  return (reasons as readonly string[]).includes(reason);
 }

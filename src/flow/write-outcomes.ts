@@ -5,7 +5,7 @@ import type { Queries } from '../store/database.ts';
 import { type AttemptDetails, defer, finish, type Outcome as RowOutcome } from '../store/outcomes.ts';
 import { noteRefusals, type Refusal } from '../store/refusals.ts';
 import type { DeliveryRow } from '../store/schema.ts';
-import type { ReadyCopy } from './batch.ts';
+import type { Addressee } from './batch.ts';
 import { sentenceFor } from './verdict-record.ts';
 
 export interface RetryParts {
@@ -15,9 +15,9 @@ export interface RetryParts {
   readonly random: () => number;
 }
 
-/** What the relay said to one copy. */
+/** What the relay said to one copy for one member. */
 export interface Answer {
-  readonly ready: ReadyCopy;
+  readonly addressee: Addressee;
   readonly outcome: RelayedOutcome;
 }
 
@@ -33,30 +33,34 @@ export async function writeAnswers(
   const at = parts.clock.now();
   await finish(tx, final, at);
   await noteRefusals(tx, answers.flatMap(refusalIn), at);
-  for (const { ready, outcome } of answers) {
+  for (const { addressee, outcome } of answers) {
     if (outcome.kind !== 'deferred') continue;
-    const reason = outcome.relayDown ? relayDown : (outcome.enhanced ?? 'deferred');
+    // A relay that fell silent after the final dot may have taken the copy: it comes back less and less often, not each
+    // five minutes for five days.
+    const mayBeTaken = outcome.command === '.' && outcome.code === null;
+    const isDown = outcome.relayDown && !mayBeTaken;
+    const reason = isDown ? relayDown : (outcome.enhanced ?? 'deferred');
     const why = { reason, detail: `the relay did not take it: ${outcome.text}` };
-    await retryLater(tx, parts, [ready.row], why, detailsOf({ ready, outcome }));
+    await retryLater(tx, parts, [addressee.row], why, detailsOf({ addressee, outcome }));
   }
 }
 
 /** A refusal in so many words; what was not offered to the relay is none. */
-function refusalIn({ ready, outcome }: Answer): Refusal[] {
+function refusalIn({ addressee, outcome }: Answer): Refusal[] {
   const { kind, code, enhanced, ofRecipient, text: reply } = outcome;
   if (kind !== 'refused' || code === null) return [];
   return [
-    { deliveryId: ready.row.id, ofRecipient, code: enhanced ? `${code} ${enhanced}` : `${code}`, reply },
+    { deliveryId: addressee.row.id, ofRecipient, code: enhanced ? `${code} ${enhanced}` : `${code}`, reply },
   ];
 }
 
 function finalOf(answer: Answer): RowOutcome | null {
-  const { row } = answer.ready;
+  const { row } = answer.addressee;
   const { kind, command, enhanced, text } = answer.outcome;
   const details = detailsOf(answer);
   if (kind === 'deferred') return null;
   if (kind === 'delivered') {
-    const reason = answer.ready.certificate?.weaker ? 'weaker-than-received' : null;
+    const reason = answer.addressee.certificate?.weaker ? 'weaker-than-received' : null;
     return {
       id: row.id,
       state: 'delivered',
@@ -74,7 +78,7 @@ function finalOf(answer: Answer): RowOutcome | null {
   return { id: row.id, state: 'failed', reason: enhanced ?? 'refused', detail, ...details };
 }
 
-function detailsOf({ ready: { certificate }, outcome }: Answer): AttemptDetails {
+function detailsOf({ addressee: { certificate }, outcome }: Answer): AttemptDetails {
   return {
     certificate: certificate?.sha256 ?? null,
     cipher: certificate?.cipher ?? null,

@@ -81,6 +81,11 @@ export type Reason = keyof typeof sentences;
 /** All reason codes, for the manual. */
 export const reasons = Object.keys(sentences) as readonly Reason[];
 
+/** Whether a code is one of these. */
+export function isReason(code: string): code is Reason {
+  return Object.hasOwn(sentences, code);
+}
+
 /** The sentence for a reason, without a full stop, naming what `data` has. */
 export function sentenceOf(reason: Reason, data: ReasonData = {}): string {
   return sentences[reason](data);

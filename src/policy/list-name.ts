@@ -1,4 +1,5 @@
 import { faultsOf } from '../base/errors.ts';
+import { readVerp } from './verp.ts';
 
 /** The endings of a list's further addresses (RULES 19). */
 export const listEndings = Object.freeze(['sendcert', 'request', 'owner', 'editor', 'bounces'] as const);
@@ -48,17 +49,18 @@ function objectionTo(address: string): string | null {
 
 /**
  * Which list a canonical address belongs to if such a list exists, and what it is for: `team-owner@lists.example` →
- * base `team@lists.example`, kind `owner`. Whether the list exists is for the caller to look up.
+ * base `team@lists.example`, kind `owner`; a VERP sender is `bounces`. Whether the list exists is for the caller to look up.
  */
 export function addressKind(
   address: string,
   endings: readonly (typeof listEndings)[number][] = listEndings,
 ): { readonly base: string; readonly kind: AddressKind } {
-  const at = address.lastIndexOf('@');
-  const local = address.slice(0, at);
+  const whole = readVerp(address)?.bounces ?? address;
+  const at = whole.lastIndexOf('@');
+  const local = whole.slice(0, at);
   const ending = endings.find((one) => local.endsWith(`-${one}`) && local.length > one.length + 1);
   if (at < 1 || ending === undefined) return { base: address, kind: 'post' };
-  return { base: local.slice(0, -ending.length - 1) + address.slice(at), kind: ending };
+  return { base: local.slice(0, -ending.length - 1) + whole.slice(at), kind: ending };
 }
 
 /** A further address of a list: `furtherAddress('team@lists.example', 'owner')` → `team-owner@lists.example`. */

@@ -42,6 +42,18 @@ const checks: readonly Check[] = [
     text: 'bounce.threshold is more days than bounce.days: it would never be reached',
   },
   {
+    settings: ['send.envelope', 'send.verp'],
+    grave: true,
+    when: (p) => p['send.envelope'] === 'grouped' && p['send.verp'] === 'yes',
+    text: 'send.envelope: grouped contradicts send.verp: yes, which gives each member a copy of his own',
+  },
+  {
+    settings: ['send.envelope'],
+    grave: false,
+    when: (p) => p['send.envelope'] === 'grouped',
+    text: 'send.envelope: grouped shows members to each other: each encrypted copy names the certificates of all who share it',
+  },
+  {
     settings: ['send.sign'],
     grave: false,
     when: (p) => p['send.sign'] === 'always',

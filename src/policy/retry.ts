@@ -4,6 +4,9 @@ const first = 5 * minute;
 const longest = 4 * hour;
 const spread = 0.1;
 
+/** No delivery is put off for longer, ms. */
+export const longestDelayMs = longest * (1 + spread);
+
 /**
  * When a delivery is tried again: 5 minutes after the first failure, then each time after twice as long, at most 4 hours,
  * all ±10 % so that members deferred together do not come back together; the last try falls on the end of the lifetime

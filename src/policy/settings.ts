@@ -79,6 +79,16 @@ export const listSettings = Object.freeze({
     'no',
     'yes: encrypted copies show `[...]` outside instead of the Subject if it is inside too (RFC 9788); of an author whose mail program does not put it there, it stays readable. What came with a hidden Subject always leaves so.',
   ),
+  'send.verp': setting(
+    choice('no', 'yes'),
+    'no',
+    'yes: each copy leaves from LIST-bounces+member=domain@…, so that mail which comes back tells by itself whose copy it was; the mail server must pass such addresses on to reseal. no: all leave from LIST-bounces, and copies in clear go to up to a hundred members in one transaction.',
+  ),
+  'send.envelope': setting(
+    choice('separate', 'grouped'),
+    'separate',
+    'grouped: up to a hundred members share one encrypted copy, which names the certificates of all of them: members see who else is on the list. It spares the mail server, not reseal. separate: a copy for each.',
+  ),
   'send.reply-to': setting(choice('sender', 'list'), 'sender', 'Where an answer to a post goes by itself.'),
   'send.received': setting(
     choice('keep', 'drop'),

@@ -37,6 +37,8 @@ export type Job =
       readonly kind: 'address';
       readonly session: number;
       readonly recipients: readonly SealRecipient[];
+      /** All of them get one copy. */
+      readonly together: boolean;
       /** Keys that the worker asked for; null the first time. */
       readonly keys: readonly SealKey[] | null;
     }
@@ -63,8 +65,8 @@ export interface SignerData {
 export type OpenAnswer = Findings & { readonly entity: Uint8Array | null };
 
 /**
- * Heads in the recipients' order, one after the other in one piece: a hundred objects that cross threads one by one cost
- * more than the key wraps in them. Or the certificates that the worker has not met yet.
+ * Heads in the recipients' order, or one head for all of them if they are to get one copy one after the other in one piece: a hundred objects that cross threads
+ * one by one cost more than the key wraps in them. Or the certificates that the worker has not met yet.
  */
 export type AddressAnswer =
   | { readonly needs: readonly string[] }

@@ -21,11 +21,16 @@ export const workerFault = faultsOf({
     `the crypto worker died while it was to ${d.job} (${d.cause}); it is tried again`,
   'worker-timeout': (d: { job: string; seconds: number }) =>
     `it took more than ${d.seconds} s to ${d.job}; the crypto worker was stopped`,
+  'worker-restarted': (d: { job: string }) =>
+    `the crypto worker was restarted for another job before it could ${d.job}; it is tried again`,
   'worker-closed': (d: { job: string }) => `reseal is stopping and does not ${d.job} any more`,
 });
 
-/** One address's result: the member's own head, or why his certificate could not be used. */
-export type Addressed = { readonly head: SealedBytes; readonly phase: Phase } | { readonly unusable: string };
+/** A head and whom it is for, by their places among the recipients; or whose certificate could not be used, and why. */
+export type Addressed = { readonly at: readonly number[] } & (
+  | { readonly head: SealedBytes; readonly phase: Phase }
+  | { readonly unusable: string }
+);
 
 /** Gives what sealing needs of certificates, by their SHA-256; those that are not stored any more are left out. */
 export type FindSealKeys = (sha256s: readonly string[]) => Promise<readonly SealKey[]>;
@@ -33,8 +38,15 @@ export type FindSealKeys = (sha256s: readonly string[]) => Promise<readonly Seal
 /** One entity being sealed in one worker, for batch after batch of members. */
 export interface SealSession {
   readonly contentType: string;
-  /** In the order of `recipients`. `findKeys` is asked for the certificates that the worker has not met yet. */
-  address(recipients: readonly SealRecipient[], findKeys: FindSealKeys): Promise<readonly Addressed[]>;
+  /**
+   * A copy for each, in the order of `recipients`; or one for all of them `together`. `findKeys` is asked for the
+   * certificates that the worker has not met yet.
+   */
+  address(
+    recipients: readonly SealRecipient[],
+    findKeys: FindSealKeys,
+    together?: boolean,
+  ): Promise<readonly Addressed[]>;
   /** The shared base64 lines of one phase, in memory shared between threads. */
   lines(phase: Phase): Promise<SealedBytes>;
   /** Forgets the content key. Safe to call more than once. */
@@ -137,7 +149,7 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
     current?.task.reject(fault);
     // What belonged to sealings of the dead thread can not go on; jobs in the shared queue wait for the next one.
     for (const task of lane.own.splice(0))
-      task.reject(workerFault('worker-died', { job: task.job.kind, cause: fault.code }));
+      task.reject(workerFault(closed ? 'worker-closed' : 'worker-restarted', { job: task.job.kind }));
     if (!closed) advance(lane);
   };
 
@@ -174,18 +186,19 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
       const { contentType } = await ask({ kind: 'seal', session, entity: copy, cipher }, lane);
       const { generation } = lane;
       const here = (job: string): Lane => {
-        if (lane.generation !== generation) throw workerFault('worker-died', { job, cause: 'restarted' });
+        if (lane.generation !== generation) throw workerFault('worker-restarted', { job });
         return lane;
       };
       return {
         contentType,
-        address: async (recipients, findKeys) => {
-          const job = { kind: 'address', session, recipients } as const;
+        address: async (recipients, findKeys, together = false) => {
+          const job = { kind: 'address', session, recipients, together } as const;
           const first = await ask({ ...job, keys: null }, here('address'));
-          if (!('needs' in first)) return addressedIn(first);
+          if (!('needs' in first)) return together ? sharedIn(first, recipients.length) : addressedIn(first);
           const keys = await findKeys(first.needs);
           const second = await ask({ ...job, keys }, here('address'));
-          return 'needs' in second ? [] : addressedIn(second);
+          if ('needs' in second) return [];
+          return together ? sharedIn(second, recipients.length) : addressedIn(second);
         },
         lines: async (phase) => {
           const lines = await ask({ kind: 'lines', session, phase }, here('lines'));
@@ -221,20 +234,25 @@ function movable(job: Job): ArrayBuffer[] {
   return moves && job.entity.buffer instanceof ArrayBuffer ? [job.entity.buffer] : [];
 }
 
+type Heads = Extract<AddressAnswer, { heads: unknown }>;
+
 /** The heads, cut out of the one piece in which they came. */
-function addressedIn({
-  heads,
-  ends,
-  phases,
-  unusable,
-}: Extract<AddressAnswer, { heads: unknown }>): Addressed[] {
+function addressedIn({ heads, ends, phases, unusable }: Heads): Addressed[] {
   let from = 0;
   return Array.from(ends, (end, at) => {
     const head = sealedElsewhere(heads.subarray(from, end));
     from = end;
     const why = unusable.get(at);
-    return why === undefined ? { head, phase: phases[at] as Phase } : { unusable: why };
+    return why === undefined ? { at: [at], head, phase: phases[at] as Phase } : { at: [at], unusable: why };
   });
+}
+
+/** The one head of all who share a copy, and those of them who cannot. */
+function sharedIn({ heads, phases, unusable }: Heads, recipients: number): Addressed[] {
+  const at = Array.from({ length: recipients }, (_, place) => place).filter((place) => !unusable.has(place));
+  const none = [...unusable].map(([place, why]) => ({ at: [place], unusable: why }));
+  if (at.length === 0) return none;
+  return [...none, { at, head: sealedElsewhere(heads), phase: phases[0] as Phase }];
 }
 
 /** Buffers arrive as plain Uint8Arrays. */

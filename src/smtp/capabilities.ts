@@ -2,11 +2,12 @@ import { isAscii } from 'node:buffer';
 import type { ClearBytes, ReceivedBytes, SealedBytes } from '../base/bytes.ts';
 import { type Misfit, notSent, type Outcome } from './outcome.ts';
 
-/** One message for one recipient. */
+/** One message in one transaction: for one recipient, or for several who get the same octets. */
 export interface Copy {
   /** '' is the null sender. */
   readonly from: string;
-  readonly to: string;
+  /** At least one; all of one way (`Relays.together`). */
+  readonly to: readonly string[];
   /** The first octets of the message; CRLF line ends. */
   readonly head: Buffer;
   /**
@@ -54,7 +55,7 @@ export function capabilitiesOf(ehloLines: readonly string[], verifiedTls: boolea
 
 /** Whether the transaction needs the SMTPUTF8 parameter: a flag alone is no reason to refuse an all-ASCII copy. */
 function needsSmtpUtf8(copy: Copy): boolean {
-  return !/^[\x20-\x7e]*$/.test(copy.from + copy.to) || (copy.smtpUtf8 && !isAscii(copy.head));
+  return !/^[\x20-\x7e]*$/.test(copy.from + copy.to.join('')) || (copy.smtpUtf8 && !isAscii(copy.head));
 }
 
 /** What a message asks of a relay, whoever its recipient is. */

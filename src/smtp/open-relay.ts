@@ -27,6 +27,8 @@ export interface RelayTarget {
   readonly hostname: string;
   /** Longest silence in ms: while connecting, before the greeting, and between octets later. */
   readonly timeoutMs: number;
+  /** Octets a second that it must take of a message; 500 if absent, as Postfix has it (smtp_min_data_rate). */
+  readonly slowest?: number;
 }
 
 /**
@@ -58,11 +60,12 @@ async function handshake(
   bodies: StuffedBodies,
   signal: AbortSignal,
 ): Promise<Relay | RelayError> {
-  const { socketPath: path, host, port, timeoutMs } = target;
+  const { socketPath: path, host, port, timeoutMs, slowest = 500 } = target;
   // Not nodemailer's own dialling: it asks DNS servers directly and does not know unix sockets.
   const socket = connect(path === undefined ? { host, port } : { path });
   const abort = (): unknown => socket.destroy();
   signal.addEventListener('abort', abort);
+  let tooLong: NodeJS.Timeout | undefined;
   try {
     const error = await dialled(socket, Math.min(timeoutMs, longestDialMs));
     if (error !== null) return error;
@@ -86,6 +89,15 @@ async function handshake(
       // The listener stays for good: an 'error' event without one would end the process.
       connection.on('error', resolve);
       void closeOf(socket).then(() => resolve(gone));
+      // Octets that drip keep nodemailer waiting: all of it together has twice as long as one silence may be.
+      tooLong = setTimeout(() => {
+        resolve({
+          code: 'ETIMEDOUT',
+          command: 'CONN',
+          message: 'timeout: the relay does not come to the point',
+        });
+        socket.destroy();
+      }, 2 * timeoutMs);
     });
     const step: Step = (work) =>
       Promise.race([failed, new Promise<RelayError | null>((resolve) => work((e) => resolve(e ?? null)))]);
@@ -96,13 +108,22 @@ async function handshake(
     if (failure === null) {
       const { socket: outermost, ehloLines } = takenOver(connection);
       const capabilities = capabilitiesOf(ehloLines, tls === 'required');
-      return new Relay(outermost, { closed: closeOf(socket), capabilities, bodies });
+      const { lmtp } = target;
+      return new Relay(outermost, {
+        closed: closeOf(socket),
+        capabilities,
+        bodies,
+        lmtp,
+        timeoutMs,
+        slowest,
+      });
     }
     connection.close();
     socket.destroy();
     if (connection.upgrading !== true) return failure;
     return { code: 'ETLS', command: 'STARTTLS', message: `TLS with the relay failed: ${failure.message}` };
   } finally {
+    clearTimeout(tooLong);
     signal.removeEventListener('abort', abort);
   }
 }

@@ -53,7 +53,10 @@ interface RelayReply {
 export function readReply(response: string): RelayReply {
   const lines = response.split(/\r?\n/);
   const code = /^[2-5]\d\d(?=[ -]|$)/.exec(lines[0] ?? '')?.[0];
-  if (code === undefined) return { code: null, enhanced: null, text: plainWords(response) };
+  // RFC 5321 4.2.1: the code of all lines is the same; which of two counts nobody can know.
+  const isOne =
+    code !== undefined && lines.every((line) => line.startsWith(code) || !/^\d{3}[ -]/.test(line));
+  if (code === undefined || !isOne) return { code: null, enhanced: null, text: plainWords(response) };
   const words = lines.map((line) => line.replace(/^\d{3}(?:[ -]|$)/, ''));
   // RFC 3463 2: the class of the enhanced code is that of the reply; another one is part of the words.
   const found = /^([245])\.\d{1,3}\.\d{1,3}(?=\s|$)/.exec(words[0] ?? '');
@@ -116,4 +119,9 @@ export function deliveredBy(response: string): Outcome {
 /** A copy that was not offered to the relay, and why. */
 export function notSent(kind: 'deferred' | 'refused', enhanced: string, text: string): Outcome {
   return { kind, code: null, enhanced, text: plainWords(text), command: null, relayDown: false };
+}
+
+/** Whether a relay took no further recipient because the transaction has enough of them (RFC 5321 4.5.3.1.10, RFC 3463 3.6). */
+export function isTooMany({ code, enhanced }: Outcome): boolean {
+  return (code === 452 || code === 552) && (enhanced === null || enhanced.endsWith('.5.3'));
 }

@@ -4,8 +4,8 @@ import { notSent, type Outcome } from './outcome.ts';
 export interface Pace {
   /** How long until another copy may go, in ms; 0 if it may now. */
   waitMs(): number;
-  /** Counts a copy that goes. */
-  count(): void;
+  /** Counts copies that go. */
+  count(copies: number): void;
   /**
    * Null if a copy that comes behind `waiting` others has its turn within `lineMs`; else its answer: what waits in line keeps
    * a batch from its end. Each is told a later time to come back, so that they do not come together.
@@ -35,9 +35,9 @@ export function makePace(perMinute: number | null, now: () => number = () => per
       // Timers may be early by a part of a millisecond.
       return tokens >= 1 ? 0 : Math.ceil((1 - tokens) * intervalMs) + 1;
     },
-    count() {
+    count(copies) {
       fill();
-      tokens -= 1;
+      tokens -= copies;
     },
     turnsAway(waiting, lineMs) {
       fill();

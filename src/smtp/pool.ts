@@ -4,6 +4,7 @@ import { Health } from './health.ts';
 import { openRelay, type RelayTarget } from './open-relay.ts';
 import { notSent, type Outcome } from './outcome.ts';
 import { makePace, type Pace } from './pace.ts';
+import { finish, finishAll, type Job, nothingToSettle, recipientsOf, type Settle } from './pool-jobs.ts';
 import { defaultTimes, type PoolTimes } from './pool-times.ts';
 import { type Errand, Relay } from './relay.ts';
 
@@ -11,18 +12,6 @@ export type { Copy } from './capabilities.ts';
 export type { RelayTarget } from './open-relay.ts';
 export type { Outcome } from './outcome.ts';
 export type { PoolTimes } from './pool-times.ts';
-
-/** Writes an outcome down; the next copy of the connection ends after that. */
-export type Settle = (outcome: Outcome) => Promise<void>;
-
-interface Job {
-  readonly copy: Copy;
-  readonly settle: Settle;
-  readonly resolve: (outcome: Outcome) => void;
-  readonly reject: (error: unknown) => void;
-  /** How often it found a connection that the relay had closed meanwhile. */
-  stale: number;
-}
 
 /** One connection and what it has done. */
 interface Lane {
@@ -32,8 +21,6 @@ interface Lane {
 }
 
 const stopping = notSent('deferred', '4.3.2', 'reseal is stopping');
-
-const nothingToSettle: Settle = async () => {};
 
 /**
  * Sends copies to one relay over a bounded number of connections. The queue inside is as long as callers make it:
@@ -91,16 +78,16 @@ export class RelayPool {
   }
 
   /**
-   * Sends one copy; resolves when the relay has answered, or cannot, and `settle` is done. A connection sends the final
+   * Sends one copy; resolves with the outcome for each recipient when the relay has answered, or cannot, and `settle` is done. A connection sends the final
    * dot of its next copy after that. Rejects only if `settle` does.
    */
-  send(copy: Copy, settle: Settle = nothingToSettle): Promise<Outcome> {
+  send(copy: Copy, settle: Settle = nothingToSettle): Promise<readonly Outcome[]> {
     return new Promise((resolve, reject) => {
       const job: Job = { copy, settle, resolve, reject, stale: 0 };
       const known = this.#stop.signal.aborted
         ? stopping
-        : (this.down ?? this.#pace.turnsAway(this.#jobs.length, this.#times.lineMs));
-      if (known !== null) void this.#finish(job, known);
+        : (this.down ?? this.#pace.turnsAway(recipientsOf(this.#jobs), this.#times.lineMs));
+      if (known !== null) void finishAll(job, known);
       else {
         this.#jobs.push(job);
         this.#dispatch();
@@ -118,9 +105,12 @@ export class RelayPool {
     if (this.#paceTimer !== null) clearTimeout(this.#paceTimer);
     this.#answerWaiting(stopping);
     for (const lane of this.#idle.splice(0)) this.#retire(lane);
-    const cut = setTimeout(() => {
+    const cutAll = (): void => {
       for (const lane of this.#lanes) lane.relay.destroy();
-    }, graceMs);
+    };
+    // Without grace no turn of the event loop may pass: a final dot could leave in it.
+    if (graceMs <= 0) cutAll();
+    const cut = setTimeout(cutAll, graceMs);
     while (this.#working.size > 0) await Promise.all(this.#working);
     clearTimeout(cut);
     await Promise.all([...this.#lanes].map((lane) => lane.relay.closed));
@@ -135,8 +125,7 @@ export class RelayPool {
         continue;
       }
       if (lane.idleTimer !== null) clearTimeout(lane.idleTimer);
-      const job = this.#jobs.shift();
-      this.#pace.count();
+      const job = this.#takeJob();
       if (job !== undefined) void this.#track(this.#work(lane, job));
     }
   }
@@ -207,15 +196,20 @@ export class RelayPool {
     if (lane.sent + 1 >= this.#times.copiesPerConnection) return null;
     // Nor one that a connection is being opened for: behind another copy it may wait long.
     if (this.#jobs.length <= this.#dialling || !this.#mayGo()) return null;
-    const job = this.#jobs.shift();
-    this.#pace.count();
+    const job = this.#takeJob();
     return job === undefined ? null : this.#errand(lane, job, true);
+  }
+
+  #takeJob(): Job | undefined {
+    const job = this.#jobs.shift();
+    this.#pace.count(job?.copy.to.length ?? 0);
+    return job;
   }
 
   #errand(lane: Lane, job: Job, follows = false): Errand {
     return {
       copy: job.copy,
-      settle: async ({ outcome, lost }) => {
+      settle: async ({ outcomes, lost }) => {
         const reused = follows || lane.sent > 0;
         lane.sent += 1;
         if (lost && reused && job.stale < this.#target.connections && !this.#stop.signal.aborted) {
@@ -227,20 +221,12 @@ export class RelayPool {
           return;
         }
         // For the others the command means nothing: it was not theirs.
-        if (outcome.relayDown) this.#markDown({ ...outcome, command: null });
-        else if (outcome.code !== null) this.#health.answered();
-        await this.#finish(job, outcome);
+        const down = outcomes.find((one) => one.relayDown);
+        if (down !== undefined) this.#markDown({ ...down, command: null });
+        else if (outcomes.some((one) => one.code !== null)) this.#health.answered();
+        await finish(job, outcomes);
       },
     };
-  }
-
-  async #finish(job: Job, outcome: Outcome): Promise<void> {
-    try {
-      await job.settle(outcome);
-      job.resolve(outcome);
-    } catch (error) {
-      job.reject(error);
-    }
   }
 
   #rest(lane: Lane): void {
@@ -282,7 +268,7 @@ export class RelayPool {
   }
 
   #answerWaiting(outcome: Outcome): void {
-    for (const job of this.#jobs.splice(0)) void this.#finish(job, outcome);
+    for (const job of this.#jobs.splice(0)) void finishAll(job, outcome);
   }
 
   #after(ms: number, action: () => void): void {

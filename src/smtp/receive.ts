@@ -5,6 +5,7 @@ import type {
   SMTPServerOptions,
   SMTPServerSession,
 } from 'smtp-server';
+import { ClientCounts } from './client-counts.ts';
 import { envelopeOf, objectionToSender, recipientOf } from './envelope.ts';
 import { IncomingMessage } from './incoming.ts';
 import { addressOf, type ListenAddress, listen } from './listen.ts';
@@ -26,20 +27,31 @@ export interface ReceiveOptions<S extends Stored> extends Intake<S> {
   readonly size: number;
   /** Connections at a time; one more gets 421. */
   readonly maxClients: number;
+  /** Connections of one address at a time, unless it is among the addresses and networks of `exempt`; one more gets 421. */
+  readonly maxPerAddress: number;
+  readonly exempt: readonly string[];
   /** RCPT commands accepted in one transaction; one more gets 452 4.5.3. */
   readonly maxRecipients: number;
   /** How long a silent client is kept; default 5 minutes (RFC 5321 4.5.3.2.7). */
   readonly idleMs?: number;
-  /** Offers STARTTLS with this key and certificate chain (PEM), and REQUIRETLS below it. */
-  readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer };
+  /** Offers STARTTLS with this key and certificate chain, and REQUIRETLS below it. */
+  readonly tls?: Tls;
   /** Whether mail for this canonical address is ours; `unknown` is 550 5.1.1, a throw 451 4.3.0. */
   lookup(address: string): Promise<'known' | 'unknown'>;
+}
+
+/** Private key and certificate chain (PEM). */
+interface Tls {
+  readonly key: string | Buffer;
+  readonly cert: string | Buffer;
 }
 
 export interface Receiver {
   /** `127.0.0.1:2525`, or the path of the socket. */
   readonly address: string;
   readonly port: number | null;
+  /** Takes another key and certificate for the clients that come from now on; only where there were some before. */
+  renewTls(tls: Tls): void;
   /** Refuses new clients with 421, lets open transactions finish for `graceMs`, then cuts them; waits for `store`. */
   close(graceMs: number): Promise<void>;
 }
@@ -125,10 +137,11 @@ export async function receive<S extends Stored>(options: ReceiveOptions<S>): Pro
       underWay.add(done);
     },
   };
-  const server = new IntakeServer(serverOptions);
+  const server = new IntakeServer(serverOptions, new ClientCounts(options.maxPerAddress, options.exempt));
   await listen(server.server, options.listen);
   return {
     ...addressOf(server.server),
+    renewTls: (tls) => server.updateSecureContext(tls),
     close: async (graceMs) => {
       await server.shutDown(graceMs);
       await Promise.all(underWay);

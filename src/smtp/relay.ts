@@ -2,14 +2,21 @@ import type { Socket } from 'node:net';
 import { type Capabilities, type Copy, misfit } from './capabilities.ts';
 import type { StuffedBodies } from './dot-stuffing.ts';
 import { dotStuffed } from './dot-stuffing.ts';
-import { isCommandSafe, mailCommand, rcptCommand } from './mail-commands.ts';
-import { deliveredBy, notSent, type Outcome, outcomeOf, type RelayError } from './outcome.ts';
-import { type Answer, Wire } from './wire.ts';
+import { isCommandSafe, mailCommand, rcptCommands } from './mail-commands.ts';
+import { deliveredBy, isTooMany, notSent, type Outcome, outcomeOf, type RelayError } from './outcome.ts';
+import { type Answer, gone, Wire } from './wire.ts';
 
 /** How one try to send a copy ended. */
 export interface Attempt {
-  readonly outcome: Outcome;
+  /** For each recipient, in the order of the copy. */
+  readonly outcomes: readonly Outcome[];
   /** The connection turned out to be gone before any of the message was sent: another one may serve. */
+  readonly lost: boolean;
+}
+
+/** An attempt under way: null for a recipient for whom the relay waits for the content, or has not answered it yet. */
+interface Progress {
+  readonly outcomes: readonly (Outcome | null)[];
   readonly lost: boolean;
 }
 
@@ -33,6 +40,8 @@ export class Relay {
   readonly closed: Promise<void>;
   readonly #wire: Wire;
   readonly #bodies: StuffedBodies;
+  readonly #lmtp: boolean;
+  readonly #times: { readonly timeoutMs: number; readonly slowest: number };
   #needsReset = false;
 
   /** Takes over a connection whose handshake is done: `socket` is the outermost one (TLS if there is any). */
@@ -42,12 +51,18 @@ export class Relay {
       readonly closed: Promise<void>;
       readonly capabilities: Capabilities;
       readonly bodies: StuffedBodies;
+      readonly lmtp: boolean;
+      readonly timeoutMs: number;
+      /** Octets a second that it must take. */
+      readonly slowest: number;
     },
   ) {
-    this.#wire = new Wire(socket, d.closed);
+    this.#wire = new Wire(socket, d);
+    this.#times = d;
     this.closed = d.closed;
     this.capabilities = d.capabilities;
     this.#bodies = d.bodies;
+    this.#lmtp = d.lmtp;
   }
 
   /** Whether another copy may be sent here. */
@@ -77,11 +92,11 @@ export class Relay {
     while (errand !== null) {
       const current: Errand = errand;
       errand = null;
-      const refused = await this.#announce(current.copy, announced);
+      const progress = await this.#announce(current.copy, announced);
       announced = false;
-      if (refused !== null) {
+      if (isOver(progress)) {
         await settling;
-        settle(current, refused);
+        settle(current, progress);
         if (this.usable) errand = take();
         continue;
       }
@@ -90,20 +105,20 @@ export class Relay {
       // Held back: the dot must not overtake what is said of the copy before.
       if (settling !== null || octets > small) {
         this.#wire.write(content.splice(0));
-        await this.#wire.flushed();
+        await this.#wire.flushed(this.#times.timeoutMs + (octets / this.#times.slowest) * 1000);
         await settling;
       }
       if (this.#wire.hasReply) {
-        settle(current, await this.#early());
+        settle(current, await this.#early(progress));
         break;
       }
       errand = this.usable ? take() : null;
       announced = errand !== null && this.capabilities.pipelining;
       this.#wire.write([...content, finalDot, ...(announced && errand ? this.#commands(errand.copy) : [])]);
-      settle(current, this.#delivered(await this.#wire.answer()));
+      settle(current, await this.#answers(progress));
       if (!this.usable && errand !== null) {
         await settling;
-        settle(errand, lostBy(await this.#wire.answer()));
+        settle(errand, lostBy(errand.copy, await this.#wire.answer()));
         errand = null;
       }
     }
@@ -140,68 +155,94 @@ export class Relay {
         ? misfit(errand.copy, this.capabilities)
         : notSent('refused', '5.1.3', 'the address would break the command line');
       if (refusal === null) return errand;
-      aside.push(errand.settle({ outcome: refusal, lost: false }));
+      aside.push(errand.settle({ outcomes: forAll(errand.copy, refusal), lost: false }));
     }
   }
 
   #commands(copy: Copy): string[] {
-    return [mailCommand(copy, this.capabilities), rcptCommand(copy), 'DATA\r\n'];
+    return [mailCommand(copy, this.capabilities), ...rcptCommands(copy), 'DATA\r\n'];
   }
 
-  /** MAIL, RCPT and DATA. Null when the relay waits for the content. */
-  async #announce(copy: Copy, announced: boolean): Promise<Attempt | null> {
+  /** MAIL, a RCPT for each recipient, and DATA. */
+  async #announce(copy: Copy, announced: boolean): Promise<Progress> {
     if (this.#needsReset) {
       // RFC 5321 4.1.1.5: nothing must be left of a refused transaction.
       this.#needsReset = false;
       this.#wire.write(['RSET\r\n']);
       const answer = await this.#wire.answer();
-      if (!isPositive(answer, '2')) return this.#broken(answer, 'RSET');
+      if (!isPositive(answer, '2')) return this.#broken(copy, answer, 'RSET');
     }
     const commands = this.#commands(copy);
-    if (!announced && this.capabilities.pipelining) this.#wire.write(commands);
-    let refusal: Attempt | null = null;
-    for (const [n, name] of (['MAIL', 'RCPT', 'DATA'] as const).entries()) {
-      if (!this.capabilities.pipelining) this.#wire.write([commands[n] ?? '']);
+    const { pipelining } = this.capabilities;
+    if (!announced && pipelining) this.#wire.write(commands);
+    const outcomes: (Outcome | null)[] = copy.to.map(() => null);
+    for (const [n, command] of commands.entries()) {
+      const name = n === 0 ? 'MAIL' : n === commands.length - 1 ? 'DATA' : 'RCPT';
+      if (!pipelining && !outcomes.includes(null)) break;
+      if (!pipelining) this.#wire.write([command]);
       const answer = await this.#wire.answer();
-      if (!isReply(answer) || codeOf(answer) === 421) return this.#broken(answer, name);
+      if (!isReply(answer) || codeOf(answer) === 421) return this.#broken(copy, answer, name);
       if (isPositive(answer, name === 'DATA' ? '3' : '2')) {
-        if (name !== 'DATA' || refusal === null) continue;
+        if (name !== 'DATA' || outcomes.includes(null)) continue;
         // RFC 2920 3.1: a relay that wants content although nobody will get it is given none.
         this.#wire.write([finalDot]);
         await this.#wire.answer();
-      } else if (refusal === null) {
-        const outcome = outcomeOf(errorOf(answer, name, 'EENVELOPE'), 'transaction');
-        refusal = { outcome, lost: false };
-        if (!this.capabilities.pipelining) break;
+        continue;
       }
+      const outcome = outcomeOf(errorOf(answer, name, 'EENVELOPE'), 'transaction');
+      const isOne = name === 'RCPT';
+      // RFC 5321 4.5.3.1.10: whom this transaction has no room for comes with the next.
+      const isLater = isOne && isTooMany(outcome) && outcomes.slice(0, n - 1).includes(null);
+      for (const at of isOne ? [n - 1] : outcomes.keys())
+        outcomes[at] ??= isLater ? { ...outcome, afterMs: 0 } : outcome;
     }
-    this.#needsReset = refusal !== null;
-    return refusal;
+    this.#needsReset = !outcomes.includes(null);
+    return { outcomes, lost: false };
   }
 
-  #broken(answer: Answer, command: string): Attempt {
+  #broken(copy: Copy, answer: Answer, command: string): Attempt {
     const outcome = outcomeOf(errorOf(answer, command, 'EENVELOPE'), 'transaction');
     this.destroy();
     const isGone = 'error' in answer && answer.error.code !== 'ETIMEDOUT';
-    return { outcome, lost: outcome.code === 421 || isGone || command === 'RSET' };
+    return {
+      outcomes: forAll(copy, outcome),
+      lost: outcome.code === 421 || isGone || command === 'RSET',
+    };
   }
 
-  #delivered(answer: Answer): Attempt {
-    if (isPositive(answer, '2')) return { outcome: deliveredBy(answer.reply), lost: false };
+  /** What the relay says to the content: once, or in LMTP once for each recipient whom it took (RFC 2033 4.2). */
+  async #answers({ outcomes }: Progress): Promise<Attempt> {
+    const ended: Outcome[] = [];
+    let answer: Answer | null = null;
+    for (const one of outcomes) {
+      if (one === null && (answer === null || this.#lmtp)) answer = await this.#wire.answer();
+      ended.push(one ?? this.#delivered(answer ?? { error: gone }));
+    }
+    return { outcomes: ended, lost: false };
+  }
+
+  #delivered(answer: Answer): Outcome {
+    if (isPositive(answer, '2')) return deliveredBy(answer.reply);
     if (!isReply(answer) || codeOf(answer) === 421) this.destroy();
-    return { outcome: outcomeOf(errorOf(answer, '.', 'EMESSAGE'), 'transaction'), lost: false };
+    return outcomeOf(errorOf(answer, '.', 'EMESSAGE'), 'transaction');
   }
 
   /** An answer before the end of the message: the rest of it would be taken for commands. */
-  async #early(): Promise<Attempt> {
+  async #early({ outcomes }: Progress): Promise<Attempt> {
     const answer = await this.#wire.answer();
     this.destroy();
     const error = isPositive(answer, '2')
       ? { code: 'EPROTOCOL', message: 'the relay answered before the end of the message', command: 'DATA' }
       : errorOf(answer, '.', 'EMESSAGE');
-    return { outcome: outcomeOf(error, 'transaction'), lost: false };
+    const outcome = outcomeOf(error, 'transaction');
+    return { outcomes: outcomes.map((one) => one ?? outcome), lost: false };
   }
 }
+
+const forAll = (copy: Copy, outcome: Outcome): Outcome[] => copy.to.map(() => outcome);
+
+/** Nobody waits for the content. */
+const isOver = (progress: Progress): progress is Attempt => !progress.outcomes.includes(null);
 
 function once(errand: Errand): () => Errand | null {
   let given: Errand | null = errand;
@@ -229,6 +270,9 @@ function errorOf(answer: Answer, command: string, code: 'EENVELOPE' | 'EMESSAGE'
   return { code, message: answer.reply, command: command === '.' ? 'DATA' : command, response: answer.reply };
 }
 
-function lostBy(answer: Answer): Attempt {
-  return { outcome: outcomeOf(errorOf(answer, 'MAIL', 'EENVELOPE'), 'transaction'), lost: true };
+function lostBy(copy: Copy, answer: Answer): Attempt {
+  return {
+    outcomes: forAll(copy, outcomeOf(errorOf(answer, 'MAIL', 'EENVELOPE'), 'transaction')),
+    lost: true,
+  };
 }

@@ -13,8 +13,9 @@ export interface RelayChoice {
   readonly target: RelayTarget;
 }
 
-/** What became of a copy, and by which relay. */
+/** What became of a copy for one recipient, and by which relay. */
 export interface RelayedOutcome extends Outcome {
+  readonly to: string;
   readonly relay: string;
   /** A refusal that speaks of this recipient: the answer to his RCPT, or in LMTP to the content for him (RFC 2033 4.2). */
   readonly ofRecipient: boolean;
@@ -22,6 +23,7 @@ export interface RelayedOutcome extends Outcome {
 
 /** A copy that waits for its turn. */
 export interface Turn {
+  /** Its recipient, or one of them. */
   readonly to: string;
   readonly posting: number;
   /** Size of the message as it came. */
@@ -40,10 +42,16 @@ export interface Relays {
    */
   turn<T>(copy: Turn, work: () => Promise<T>): Promise<T>;
   /**
-   * Sends a copy by the first relay for its recipient that is not down, by the next one if that is found down, and if
-   * all of them are, answers so. `settle` is told once, see `RelayPool.send`.
+   * Parts recipients of the same octets into those whom one copy can serve: the same relays send to them, they are not too
+   * many, and none asks more of a relay than the others.
    */
-  send(copy: Copy, settle: (outcome: RelayedOutcome) => Promise<void>): Promise<RelayedOutcome>;
+  together(addresses: readonly string[]): string[][];
+  /**
+   * Sends a copy by the first relay for its recipients that is not down, by the next one if that is found down, and if
+   * all of them are, answers so. `settle` is told of each recipient once, of all or of some at a time, see `RelayPool.send`;
+   * it resolves when that is done.
+   */
+  send(copy: Copy, settle: (outcomes: readonly RelayedOutcome[]) => Promise<void>): Promise<void>;
   /** Why no relay at all could take a message that needs this, asked of them now; null if one could, or may. */
   misfit(needs: Needs): Promise<Outcome | null>;
   /** As `RelayPool.close`, of all. */
@@ -66,6 +74,12 @@ interface Way {
 /** What a relay announced counts as its word for so long; when it speaks against a message, it is asked again. */
 const believedMs = 3_600_000;
 const believedAgainstMs = 60_000;
+
+/** RFC 5321 4.5.3.1.8: every mail server takes so many recipients in a transaction. */
+const mostRecipients = 100;
+
+/** An address that needs no extension, and that no relay could take for anything else. */
+const plainAddress = /^[\x21-\x3b\x3d\x3f-\x7e]+$/;
 
 /** Opens no connection yet. `changed` is told when a relay is found down (with how), and when it is there again (null). */
 export function openRelays(
@@ -102,25 +116,49 @@ export function openRelays(
     return found;
   };
 
-  const send = async (
-    copy: Copy,
-    settle: (outcome: RelayedOutcome) => Promise<void>,
-  ): Promise<RelayedOutcome> => {
-    const { members } = wayTo(copy.to);
-    let earlier: RelayedOutcome | null = null;
-    for (const [index, { name, pool, lmtp }] of members.entries()) {
-      const isLast = index === members.length - 1;
-      const told = (one: Outcome): RelayedOutcome => {
-        const by = { ...one, relay: name, ofRecipient: speaksOfRecipient(one, lmtp) };
-        return earlier !== null && goesOn(by) ? sooner(earlier, by) : by;
-      };
-      const outcome = await pool.send(copy, async (one) => {
-        if (isLast || !goesOn(one)) await settle(told(one));
-      });
-      if (isLast || !goesOn(outcome)) return told(outcome);
-      earlier = told(outcome);
+  const together = (addresses: readonly string[]): string[][] => {
+    const groups: string[][] = [];
+    const open = new Map<Way, string[]>();
+    for (const address of addresses) {
+      const way = wayTo(address);
+      const plain = plainAddress.test(address);
+      const group = plain ? open.get(way) : undefined;
+      if (group !== undefined && group.length < mostRecipients) {
+        group.push(address);
+        continue;
+      }
+      const begun = [address];
+      groups.push(begun);
+      if (plain) open.set(way, begun);
     }
-    throw new Error('a way has relays');
+    return groups;
+  };
+
+  const send: Relays['send'] = async (copy, settle) => {
+    const { members } = wayTo(copy.to[0] ?? '');
+    const earlier = new Map<string, RelayedOutcome>();
+    let left = copy.to;
+    for (const [index, { name, pool, lmtp }] of members.entries()) {
+      const asked = left;
+      const further: string[] = [];
+      await pool.send({ ...copy, to: asked }, async (outcomes) => {
+        const over: RelayedOutcome[] = [];
+        for (const [at, one] of outcomes.entries()) {
+          const to = asked[at] ?? '';
+          const by = { ...one, to, relay: name, ofRecipient: speaksOfRecipient(one, lmtp) };
+          const first = earlier.get(to);
+          const told = first !== undefined && goesOn(by) ? sooner(first, by) : by;
+          if (index === members.length - 1 || !goesOn(one)) over.push(told);
+          else {
+            earlier.set(to, told);
+            further.push(to);
+          }
+        }
+        if (over.length > 0) await settle(over);
+      });
+      if (further.length === 0) return;
+      left = further;
+    }
   };
 
   return {
@@ -129,6 +167,7 @@ export function openRelays(
       const { small, bulk } = wayTo(copy.to);
       return (isBulk(copy.octets) ? bulk : small)(copy.posting, work);
     },
+    together,
     send,
     async misfit(needs) {
       let timer: NodeJS.Timeout | undefined;

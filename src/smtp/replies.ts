@@ -21,6 +21,7 @@ export const answers = {
   tooBig: { code: 552, text: '5.3.4 message too big' },
   spoolFull: { code: 452, text: '4.3.1 no space left, try again later' },
   trouble: { code: 451, text: '4.3.0 local error, try again later' },
+  crowded: { code: 421, text: '4.7.0 too many connections from your address, try again in a moment' },
   closing: { code: 421, text: '4.3.2 closing for maintenance, try again later' },
 } as const satisfies Record<string, Answer>;
 

@@ -22,14 +22,25 @@ export class ReplyReader {
     for (const line of lines) {
       this.#lines.push(line.endsWith('\r') ? line.slice(0, -1) : line);
       this.#size += line.length;
-      if (!goesOn.test(line) || this.#size > longest) replies.push(this.#take());
+      if (this.#size > longest) replies.push(this.#tooLong());
+      else if (!goesOn.test(line)) replies.push(this.#take());
     }
     if (this.#size + this.#rest.length > longest) {
       this.#lines.push(this.#rest);
       this.#rest = '';
-      replies.push(this.#take());
+      replies.push(this.#tooLong());
     }
     return replies;
+  }
+
+  /** Whether a reply has begun and is not whole. */
+  get isAmid(): boolean {
+    return this.#rest !== '' || this.#lines.length > 0;
+  }
+
+  /** Not as it began: `250-` is no 250 until its last line has come. */
+  #tooLong(): string {
+    return `a reply that does not end: ${this.#take()}`;
   }
 
   #take(): string {

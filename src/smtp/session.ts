@@ -1,25 +1,34 @@
 import type { Socket } from 'node:net';
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
 import { SMTPConnection, type SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js';
+import type { ClientCounts } from './client-counts.ts';
 import { answers, hasEnhancedCode } from './replies.ts';
 
 /** One client. Differs from smtp-server's in the greeting, the enhanced codes and in what happens while we close. */
 class Session extends SMTPConnection {
   readonly #server: IntakeServer;
+  /** Kept, as the socket forgets it when it is closed. */
+  readonly #address: string | undefined;
 
   constructor(server: IntakeServer, socket: Socket, options?: SMTPConnectionOptions | null) {
     super(server, socket, options);
     this.#server = server;
+    this.#address = socket.remoteAddress;
   }
 
   /**
    * smtp-server waits 100 ms with its greeting, to catch strangers that talk first. Our clients are a mail server, which
-   * may make a connection for each message. The lines are smtp-server's but for that.
+   * may make a connection for each message. The lines are smtp-server's but for that and the limit for one address.
    */
   override init(): void {
+    const mayStay = this.#server.counts.enter(this.#address);
     this._setListeners(() => {
       const most = this.#server.options.maxClients;
-      if (most !== undefined && this.#server.connections.size > most)
+      if (!mayStay) {
+        this.send(answers.crowded.code, `${answers.crowded.text} (${this.#address})`);
+        // It is none of the clients that `maxClients` counts: what it holds must not depend on it.
+        this._socket.destroySoon();
+      } else if (most !== undefined && this.#server.connections.size > most)
         this.send(421, `${this.name} Too many connected clients, try again in a moment`, false);
       else this.connectionReady();
     });
@@ -37,7 +46,7 @@ class Session extends SMTPConnection {
 
   override _onClose(): void {
     super._onClose();
-    this.#server.forget(this);
+    if (this.#server.forget(this)) this.#server.counts.leave(this.#address);
   }
 
   /** Between the 250 to MAIL and the reply to the final dot. The session has no envelope before the greeting. */
@@ -58,11 +67,13 @@ class Session extends SMTPConnection {
 /** smtp-server with our sessions and an end that lets open transactions finish. */
 export class IntakeServer extends SMTPServer {
   closing = false;
+  readonly counts: ClientCounts;
   readonly #sessions = new Set<Session>();
   #whenEmpty: () => void = () => {};
 
-  constructor(options: SMTPServerOptions) {
+  constructor(options: SMTPServerOptions, counts: ClientCounts) {
     super(options);
+    this.counts = counts;
     // Errors of one client (reset, failed handshake) end its session; nobody else need know.
     this.on('error', () => {});
   }
@@ -76,9 +87,11 @@ export class IntakeServer extends SMTPServer {
     session.init();
   }
 
-  forget(session: Session): void {
-    this.#sessions.delete(session);
+  /** Tells whether it had been known. */
+  forget(session: Session): boolean {
+    const wasKnown = this.#sessions.delete(session);
     if (this.#sessions.size === 0) this.#whenEmpty();
+    return wasKnown;
   }
 
   /** Says 421 to every client that is not in a transaction; called again when one has ended. */

@@ -23,7 +23,8 @@ export interface Intake<S extends Stored> {
   judge(stored: S, envelope: Envelope): Promise<readonly Reply[]>;
   /**
    * Hands the message to the pipeline; resolved, it will never be lost, and the client hears 250. `refused` says
-   * which addresses of `envelope.to` must not get it. If it throws, the client keeps the message (451 4.3.0).
+   * which addresses of `envelope.to` must not get it. If it throws, the client keeps the message (as with `store`) and it
+   * is discarded.
    */
   commit(stored: S, refused: readonly boolean[]): Promise<void>;
   /** Removes a stored message that nobody accepted. */
@@ -54,7 +55,7 @@ export async function takeMessage<S extends Stored>(
     await message.drain();
     if (message.refusal !== null) return all(message.refusal);
     if (!isFault(error, 'client-gone')) intake.trouble?.('store', error);
-    return all(isFault(error, 'spool-full') ? answers.spoolFull : answers.trouble);
+    return all(answerTo(error));
   }
   // A store that overlooked the end of the stream has kept half a message.
   if (!message.complete) {
@@ -86,6 +87,11 @@ export async function takeMessage<S extends Stored>(
     return replies;
   } catch (error) {
     intake.trouble?.('commit', error);
-    return replies.map((reply) => (reply.code === 250 ? answers.trouble : reply));
+    await discard(stored);
+    return replies.map((reply) => (reply.code === 250 ? answerTo(error) : reply));
   }
 }
+
+/** What the client hears of an error that is ours. */
+const answerTo = (error: unknown): Answer =>
+  isFault(error, 'spool-full') ? answers.spoolFull : answers.trouble;

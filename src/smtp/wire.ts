@@ -14,6 +14,12 @@ export type Answer =
 /** Octets that leave at once; of more the relay must have taken the better part before anything else is sent. */
 const handful = 256 * 1024;
 
+/**
+ * Replies that may stand unread, so that a relay that talks without end fills no memory: more than are ever owed, which is
+ * those to the contents and to the next commands of a transaction with a hundred recipients.
+ */
+const mostUnread = 256;
+
 /** Both directions of a connection after its handshake: octets out, replies in, in their order. */
 export class Wire {
   /** Resolves when the connection is closed, by whomever. */
@@ -23,21 +29,35 @@ export class Wire {
   readonly #replies: string[] = [];
   #wake: (() => void) | null = null;
   #end: RelayError | null = null;
+  /** The socket's timer ran out meanwhile, and does not begin anew by itself. */
+  #keptWaiting = false;
   /** Nothing is awaited: whatever the relay says now ends the connection. */
   #idle = true;
+  readonly #timeoutMs: number;
+  /** Runs while a reply has begun and is not whole: octets that drip keep the socket's own clock from ending it. */
+  #dripping: NodeJS.Timeout | null = null;
 
-  constructor(socket: Socket, closed: Promise<void>) {
+  constructor(socket: Socket, d: { readonly closed: Promise<void>; readonly timeoutMs: number }) {
     this.#socket = socket;
-    this.closed = closed;
+    this.closed = d.closed;
+    this.#timeoutMs = d.timeoutMs;
     socket.on('data', (chunk: Buffer) => {
+      if (this.#end !== null) return;
       this.#replies.push(...this.#reader.push(chunk));
+      this.#timeReply();
       if (this.#idle) this.destroy();
+      else if (this.#replies.length > mostUnread)
+        this.#stop(relayError('EPROTOCOL', 'the relay said more than it was asked'));
       this.#notify();
     });
-    socket.on('timeout', () => this.#stop(relayError('ETIMEDOUT', 'timeout: the relay fell silent')));
+    socket.on('timeout', () => {
+      // Nothing is awaited of it: it is us who keep it waiting, for results that the disk does not take for example.
+      if (this.#wake === null) this.#keptWaiting = true;
+      else this.#stop(relayError('ETIMEDOUT', 'timeout: the relay fell silent'));
+    });
     socket.on('error', (error) => this.#stop(relayError('ESOCKET', error.message || 'the connection broke')));
     socket.on('close', () => this.#stop(gone));
-    void closed.then(() => this.#stop(gone));
+    void d.closed.then(() => this.#stop(gone));
   }
 
   get usable(): boolean {
@@ -63,8 +83,20 @@ export class Wire {
     this.#socket.uncork();
   }
 
-  /** Resolves when so much has left that more may follow; sooner if the relay says something or goes. */
-  async flushed(): Promise<void> {
+  /**
+   * Resolves when so much has left that more may follow; sooner if the relay says something or goes. A relay that has
+   * not taken it `withinMs` is cut off, however steadily it takes a little.
+   */
+  async flushed(withinMs: number): Promise<void> {
+    const slow = setTimeout(
+      () => this.#stop(relayError('ETIMEDOUT', 'timeout: the relay takes the message too slowly')),
+      withinMs,
+    );
+    await this.#drained();
+    clearTimeout(slow);
+  }
+
+  async #drained(): Promise<void> {
     while (this.#end === null && !this.hasReply && this.#socket.writableLength > handful) {
       await new Promise<void>((resolve) => {
         const done = () => {
@@ -84,6 +116,8 @@ export class Wire {
       const reply = this.#replies.shift();
       if (reply !== undefined) return { reply, code: readReply(reply).code };
       if (this.#end !== null) return { error: this.#end };
+      if (this.#keptWaiting) this.#socket.setTimeout(this.#socket.timeout ?? 0);
+      this.#keptWaiting = false;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -98,8 +132,22 @@ export class Wire {
   #stop(error: RelayError): void {
     if (this.#end !== null) return;
     this.#end = error;
+    this.#timeReply();
     if (error !== gone) this.#socket.destroy();
     this.#notify();
+  }
+
+  #timeReply(): void {
+    const isAmid = this.#end === null && this.#reader.isAmid;
+    if (isAmid) {
+      this.#dripping ??= setTimeout(
+        () => this.#stop(relayError('ETIMEDOUT', 'timeout: the relay does not come to the end of its reply')),
+        this.#timeoutMs,
+      );
+    } else if (this.#dripping !== null) {
+      clearTimeout(this.#dripping);
+      this.#dripping = null;
+    }
   }
 
   #notify(): void {

@@ -52,6 +52,24 @@ export async function upsertCertificate(tx: Queries, row: CertificateRow): Promi
   return false;
 }
 
+/** Certificates that are looked at for the keys of one mail: more of one key are nothing that programs make. */
+const mostOfKeys = 50;
+
+/** The certificates that are kept for any of these keys (SHA-256 of the SPKI), the latest first. */
+export async function certificatesOfKeys(
+  q: Queries,
+  spkiSha256s: readonly string[],
+): Promise<CertificateRow[]> {
+  const rows = await q
+    .selectFrom('certificates')
+    .selectAll()
+    .where('spkiSha256', 'in', [...new Set(spkiSha256s)])
+    .orderBy('notAfter', 'desc')
+    .limit(mostOfKeys)
+    .execute();
+  return rows.map(certificateOf);
+}
+
 /** The certificate with this SHA-256 (lower-case hex), or null. */
 export async function findCertificate(q: Queries, sha256: string): Promise<CertificateRow | null> {
   const row = await q.selectFrom('certificates').selectAll().where('sha256', '=', sha256).executeTakeFirst();

@@ -24,6 +24,11 @@ export interface Database {
    * await queries on `tx` and nothing else: whatever it waits for keeps every other writer out.
    */
   write<T>(work: (tx: Queries) => Promise<T>): Promise<T>;
+  /**
+   * Resolves, if ever, when nothing more can be stored until the file is opened again: the disk did not take a commit
+   * ('database-not-durable') or the file is damaged ('database-corrupt'). A daemon must end then, and not serve without a memory.
+   */
+  readonly lost: Promise<Error>;
   /** Waits for the open transaction, then closes. */
   close(): Promise<void>;
 }
@@ -50,8 +55,12 @@ export async function openDatabase(path: string, options: OpenOptions = {}): Pro
   await makeFile(path);
   const handle = await openHandle(path, { check: options.check ?? true, patienceMs });
 
-  const log = await WriteAheadLog.open(path);
-  const { dialect, committed, close } = sqliteDialect(handle, { patienceMs, log });
+  let lose: (why: Error) => void = () => {};
+  const lost = new Promise<Error>((resolve) => {
+    lose = resolve;
+  });
+  const log = await WriteAheadLog.open(path, lose);
+  const { dialect, committed, close } = sqliteDialect(handle, { patienceMs, log, lost: lose });
   const q = new Kysely<Schema>({ dialect, plugins: [new CamelCasePlugin()] });
   // Kysely readies its driver at the first query; until then calls would not keep their order.
   await sql`select 1`.execute(q);
@@ -63,6 +72,7 @@ export async function openDatabase(path: string, options: OpenOptions = {}): Pro
       await committed();
       return result;
     },
+    lost,
     close,
   };
 }

@@ -3,7 +3,7 @@ import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import { recordDeliveries } from './outcomes.ts';
 import type { DeliveryRow, DeliveryState } from './schema.ts';
-import { keptForMember } from './waiting.ts';
+import { inFlight, keptForMember } from './waiting.ts';
 
 /** One member's copy as the fan-out makes it. */
 export interface NewDelivery {
@@ -72,13 +72,16 @@ const queued = sql`queued (id) AS (
 
 const dueAt = sql`(SELECT min(d.next_at) FROM deliveries AS d WHERE ${waiting} AND d.posting_id = queued.id)`;
 
+/** What was put aside is not sent: a message that may have killed the daemon. */
+const isLeftAlone = sql.raw("m.state = 'parked'");
+
 /** Postings with deliveries that are due, the longest due first; of one node's messages if given. */
 export async function duePostings(q: Queries, d: { now: number; node?: string }): Promise<DuePosting[]> {
   const { rows } = await sql<DuePosting>`
     WITH RECURSIVE ${queued}, due AS (SELECT id, ${dueAt} AS at FROM queued WHERE id IS NOT NULL)
     SELECT due.id AS posting_id, m.size AS octets
     FROM due JOIN postings AS p ON p.id = due.id JOIN messages AS m ON m.id = p.message_id
-    WHERE due.at <= ${d.now} AND m.node = coalesce(${d.node ?? null}, m.node)
+    WHERE due.at <= ${d.now} AND m.node = coalesce(${d.node ?? null}, m.node) AND NOT ${isLeftAlone}
     ORDER BY due.at, due.id`.execute(q);
   return rows;
 }
@@ -95,8 +98,25 @@ export interface Claim {
 }
 
 /**
+ * A copy that was held leaves after the copies of earlier posts that its member waits for: those in flight, and those
+ * released and due. Asked of the rows of a batch, not of all: where many are released together, postings follow each
+ * other batch by batch. What this node does not send holds nothing up. The literal texts of two partial indices.
+ */
+const mustFollow = (now: number) => sql<boolean>`(
+  deliveries.state = 'pending' AND deliveries.reason IS NOT NULL AND (
+    EXISTS (SELECT 1 FROM deliveries AS earlier WHERE earlier.state = 'in-flight'
+      AND earlier.reason IS NOT NULL AND earlier.member = deliveries.member AND earlier.posting_id < deliveries.posting_id)
+    OR EXISTS (SELECT 1 FROM deliveries AS earlier
+      JOIN postings AS p ON p.id = earlier.posting_id JOIN messages AS m ON m.id = p.message_id
+      JOIN postings AS own ON own.id = deliveries.posting_id JOIN messages AS o ON o.id = own.message_id
+      WHERE earlier.state = 'pending' AND earlier.reason IS NOT NULL AND earlier.member = deliveries.member
+      AND earlier.posting_id < deliveries.posting_id AND earlier.next_at <= ${now}
+      AND m.node = o.node AND NOT ${isLeftAlone})))`;
+
+/**
  * Takes a batch of due rows of a posting: they become in flight, with one attempt more. One UPDATE statement, so two
- * claimers never get the same row, and the attempt is on record before it begins. Empty if nothing is due.
+ * claimers never get the same row, and the attempt is on record before it begins. Empty if nothing is due, or only what
+ * must follow another copy.
  */
 export async function claim(q: Queries, d: Claim): Promise<DeliveryRow[]> {
   const batch = q
@@ -116,6 +136,7 @@ export async function claim(q: Queries, d: Claim): Promise<DeliveryRow[]> {
       attempts: e('attempts', '+', 1),
     }))
     .where('id', 'in', batch)
+    .where((e) => e.not(mustFollow(d.now)))
     .returningAll()
     .execute();
   return rows.sort((a, b) => a.id - b.id);
@@ -129,11 +150,23 @@ export async function freeLeases(q: Queries, except: string | null, now: number)
   const result = await q
     .updateTable('deliveries')
     .set({ state: 'pending', lease: null, nextAt: now })
-    .where('state', '=', 'in-flight')
-    .where('finishedAt', 'is', null)
+    .where(inFlight)
     .where('lease', '!=', except ?? '')
     .executeTakeFirst();
   return Number(result.numUpdatedRows);
+}
+
+/** Spool ids of messages with copies that earlier starts left in flight. */
+export async function messagesInFlight(q: Queries): Promise<string[]> {
+  const rows = await q
+    .selectFrom('deliveries as d')
+    .innerJoin('postings as p', 'p.id', 'd.postingId')
+    .select('p.messageId')
+    .distinct()
+    .where('d.state', '=', 'in-flight')
+    .where('d.finishedAt', 'is', null)
+    .execute();
+  return rows.map((row) => row.messageId);
 }
 
 /** Gives back rows whose lease ran out while the daemon lived: their attempt was lost. Gives their number. */
@@ -141,9 +174,25 @@ export async function freeExpiredLeases(q: Queries, now: number): Promise<number
   const result = await q
     .updateTable('deliveries')
     .set({ state: 'pending', lease: null, nextAt: now })
-    .where('state', '=', 'in-flight')
-    .where('finishedAt', 'is', null)
+    .where(inFlight)
     .where('nextAt', '<=', now)
+    .executeTakeFirst();
+  return Number(result.numUpdatedRows);
+}
+
+/**
+ * Makes copies due at `now` that are due after `latest`, which no retry sets: the clock was ahead when they were put off.
+ * Nor do they live longer than until `expiresBy`. Gives their number.
+ */
+export async function bringBack(
+  q: Queries,
+  d: { now: number; latest: number; expiresBy: number },
+): Promise<number> {
+  const result = await q
+    .updateTable('deliveries')
+    .set((e) => ({ nextAt: d.now, expiresAt: e.fn('min', ['expiresAt', e.val(d.expiresBy)]) }))
+    .where(sql<boolean>`${waiting}`)
+    .where('nextAt', '>', d.latest)
     .executeTakeFirst();
   return Number(result.numUpdatedRows);
 }
@@ -216,7 +265,9 @@ export async function countByState(
 /** When the next delivery is due (may be past), or null if none waits. */
 export async function nextDueAt(q: Queries): Promise<number | null> {
   const { rows } = await sql<{ at: number | null }>`
-    WITH RECURSIVE ${queued} SELECT min(${dueAt}) AS at FROM queued WHERE id IS NOT NULL`.execute(q);
+    WITH RECURSIVE ${queued} SELECT min(${dueAt}) AS at
+    FROM queued JOIN postings AS p ON p.id = queued.id JOIN messages AS m ON m.id = p.message_id
+    WHERE NOT ${isLeftAlone}`.execute(q);
   return rows[0]?.at ?? null;
 }
 

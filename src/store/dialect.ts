@@ -59,18 +59,28 @@ export async function patiently<T>(
 /** Compiled statements kept; chunked inserts make a few texts of different length each. */
 const statementsKept = 300;
 
+interface DialectOptions {
+  readonly patienceMs: number;
+  readonly log: WriteAheadLog;
+  /** Told when the database turns out to be damaged. */
+  readonly lost: (why: Error) => void;
+}
+
 class Connection implements DatabaseConnection {
   readonly #handle: SQLite.Database;
   readonly #log: WriteAheadLog;
   readonly #patienceMs: number;
+  readonly #lost: (why: Error) => void;
   readonly #statements = new Map<string, SQLite.Statement<unknown[]>>();
   readonly mutex: Mutex;
   #committed: Promise<void> = Promise.resolve();
 
-  constructor(handle: SQLite.Database, log: WriteAheadLog, patienceMs: number) {
+  constructor(handle: SQLite.Database, d: DialectOptions) {
+    const { log, patienceMs, lost } = d;
     this.#handle = handle;
     this.#log = log;
     this.#patienceMs = patienceMs;
+    this.#lost = lost;
     const path = handle.name;
     this.mutex = new Mutex(patienceMs * 4, () => storeFault('transaction-nested', { path }));
   }
@@ -150,7 +160,9 @@ class Connection implements DatabaseConnection {
       const code = sqliteCodeOf(error);
       if (code === 'SQLITE_FULL') throw storeFault('database-full', { path: this.path }, { cause: error });
       if (code?.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB') {
-        throw storeFault('database-corrupt', { path: this.path, words: code }, { cause: error });
+        const fault = storeFault('database-corrupt', { path: this.path, words: code }, { cause: error });
+        this.#lost(fault);
+        throw fault;
       }
       throw error;
     }
@@ -174,9 +186,9 @@ class Connection implements DatabaseConnection {
  */
 export function sqliteDialect(
   handle: SQLite.Database,
-  d: { patienceMs: number; log: WriteAheadLog },
+  d: DialectOptions,
 ): { dialect: Dialect; committed: () => Promise<void>; close: () => Promise<void> } {
-  const connection = new Connection(handle, d.log, d.patienceMs);
+  const connection = new Connection(handle, d);
   const close = async () => {
     await connection.mutex.lock();
     if (connection.open) await d.log.close();

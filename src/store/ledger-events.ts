@@ -11,6 +11,7 @@ const ledgerEvents = [
   'unopened',
   'malformed',
   'quarantined',
+  'parked',
   // Cryptography, one line each: without a reason it came out well. Of the copies of a post their own lines tell what
   // they were encrypted to; `encryption` is that of reseal's own mail.
   'decryption',

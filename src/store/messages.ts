@@ -109,6 +109,17 @@ export async function dueMessages(
   return rows.map(messageOf);
 }
 
+/** Makes messages due at `now` that wait until after `latest`, which nothing sets: the clock was ahead. Gives their number. */
+export async function bringBackMessages(q: Queries, d: { now: number; latest: number }): Promise<number> {
+  const result = await q
+    .updateTable('messages')
+    .set({ nextAt: d.now })
+    .where('state', 'in', ['queued', 'unopened', 'parked'])
+    .where('nextAt', '>', d.latest)
+    .executeTakeFirst();
+  return Number(result.numUpdatedRows);
+}
+
 /** Makes messages that could not be opened due now: a key or an authority changed. */
 export async function retryUnopened(q: Queries, now: number): Promise<void> {
   await q.updateTable('messages').set({ nextAt: now }).where('state', '=', 'unopened').execute();

@@ -59,6 +59,8 @@ const steps: readonly string[] = [
   CREATE INDEX deliveries_due ON deliveries (posting_id, next_at) WHERE state IN ('pending', 'deferred');
   CREATE INDEX deliveries_open ON deliveries (posting_id) WHERE finished_at IS NULL;
   CREATE INDEX deliveries_expiring ON deliveries (expires_at) WHERE state IN ('held', 'deferred');
+  CREATE INDEX deliveries_in_flight ON deliveries (member) WHERE state = 'in-flight';
+  CREATE INDEX deliveries_released ON deliveries (member) WHERE state = 'pending' AND reason IS NOT NULL;
   CREATE INDEX deliveries_of_members ON deliveries (member) WHERE state IN ('held', 'deferred', 'dropped');
 
   -- Copies that the relay refused for good, until they are too old to count. No reference to deliveries: those go sooner.

@@ -1,3 +1,5 @@
+import { sql } from 'kysely';
+import { dayMs } from '../base/day.ts';
 import type { Queries } from './database.ts';
 
 /**
@@ -15,7 +17,7 @@ export async function noticeDue(
       c
         .columns(['listId', 'member', 'kind'])
         .doUpdateSet((e) => ({ lastAt: d.now, count: e('notices.count', '+', 1) }))
-        .where('notices.lastAt', '<=', d.now - d.everyMs),
+        .where(isDue('notices.lastAt', d)),
     )
     .returning('count')
     .executeTakeFirst();
@@ -34,7 +36,7 @@ export async function noticeIsDue(
     .where('member', '=', d.member)
     .where('kind', '=', d.kind)
     .executeTakeFirst();
-  return row === undefined || row.lastAt <= d.now - d.everyMs;
+  return row === undefined || row.lastAt <= d.now - d.everyMs || row.lastAt > unheardOf(d);
 }
 
 /** Whether a notice of this kind went to the address from any list. */
@@ -76,7 +78,7 @@ export async function replyDue(
       c
         .columns(['address', 'kind'])
         .doUpdateSet((e) => ({ lastAt: d.now, count: e('replies.count', '+', 1) }))
-        .where('replies.lastAt', '<=', d.now - d.everyMs),
+        .where(isDue('replies.lastAt', d)),
     )
     .returning('count')
     .executeTakeFirst();
@@ -87,3 +89,10 @@ export async function replyDue(
 export async function forgetReplies(q: Queries, before: number): Promise<void> {
   await q.deleteFrom('replies').where('lastAt', '<', before).execute();
 }
+
+/** An earlier time than this is no earlier one: the clock was ahead, and nobody shall wait until it is there again. */
+const unheardOf = (d: { now: number; everyMs: number }): number =>
+  d.everyMs === Infinity ? Infinity : d.now + dayMs;
+
+const isDue = (lastAt: string, d: { now: number; everyMs: number }) =>
+  sql<boolean>`(${sql.ref(lastAt)} <= ${d.now - d.everyMs} OR ${sql.ref(lastAt)} > ${unheardOf(d)})`;

@@ -3,7 +3,7 @@ import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import type { LedgerEvent } from './ledger-events.ts';
 import type { DeliveryRow, FinalDeliveryState } from './schema.ts';
-import { keptForMember } from './waiting.ts';
+import { inFlight, keptForMember } from './waiting.ts';
 
 // How deliveries change state after they were claimed. Each function writes the rows and their ledger entries
 // through the same `tx`, so that a row never says something that the ledger does not know.
@@ -39,8 +39,6 @@ export interface Hold extends AttemptDetails {
   readonly detail: string | null;
   /** When the hold ends. */
   readonly expiresAt: number;
-  /** When the member was told, if he is told in this transaction. */
-  readonly notifiedAt?: number;
 }
 
 /**
@@ -96,8 +94,15 @@ export async function defer(tx: Queries, deferrals: readonly Deferral[], at: num
   await recordDeliveries(tx, told, at);
 }
 
-/** Makes claimed rows wait for something named. Fault: 'transaction-required'. */
-export async function hold(tx: Queries, holds: readonly Hold[], at: number): Promise<void> {
+/** The lease of a row in flight that `releaseHeld` would have let go, had it been held already. */
+const releasedLease = 'released';
+
+/**
+ * Makes claimed rows wait for something named; gives the number of them. A row whose hold was over before it began (what it
+ * lacks came after the attempt had looked) is due again instead, and the attempt is not counted. Fault:
+ * 'transaction-required'.
+ */
+export async function hold(tx: Queries, holds: readonly Hold[], at: number): Promise<number> {
   requireTransaction(tx, 'hold');
   const changed: number[] = [];
   for (const { id, ...set } of holds) {
@@ -106,15 +111,29 @@ export async function hold(tx: Queries, holds: readonly Hold[], at: number): Pro
       .set({ ...set, state: 'held', lease: null, nextAt: at })
       .where('id', '=', id)
       .where('state', '=', 'in-flight')
+      .where('lease', '!=', releasedLease)
       .executeTakeFirst();
     if (result.numUpdatedRows > 0n) changed.push(id);
+    else await dueAgain(tx, id, at);
   }
   await recordDeliveries(tx, changed, at);
+  return changed.length;
+}
+
+async function dueAgain(tx: Queries, id: number, at: number): Promise<void> {
+  await tx
+    .updateTable('deliveries')
+    .set((e) => ({ state: 'pending', lease: null, nextAt: at, attempts: e('attempts', '-', 1) }))
+    .where('id', '=', id)
+    .where('state', '=', 'in-flight')
+    .execute();
 }
 
 /**
  * Lets held copies go, of one member or of all, for some reasons or for all: pending and due at once, so the oldest
- * leave first. Gives their number. `expiresAt` starts a new lifetime. Fault: 'transaction-required'.
+ * leave first. Gives the number of those whose member may get them; the attempt ends the others (he was suspended, the list
+ * closed). `expiresAt` starts a new lifetime. Copies in flight, whose attempt may be about to
+ * hold them for what has come now, are marked for `hold`. Fault: 'transaction-required'.
  */
 export async function releaseHeld(
   tx: Queries,
@@ -129,28 +148,40 @@ export async function releaseHeld(
   },
 ): Promise<number> {
   requireTransaction(tx, 'releaseHeld');
-  let update = tx
-    .updateTable('deliveries')
-    .set({
-      state: 'pending',
-      detail: d.why ?? null,
-      nextAt: d.now,
-      ...(d.expiresAt === undefined ? {} : { expiresAt: d.expiresAt }),
-    })
-    .where('state', '=', 'held')
-    .where('finishedAt', 'is', null);
-  const { listId } = d;
-  if (d.member !== undefined)
-    update = update.where('member', '=', d.member).where(keptForMember('deliveries'));
-  if (d.reasons) update = update.where('reason', 'in', d.reasons);
-  if (listId !== undefined) {
-    update = update.where('postingId', 'in', (e) =>
+  const { listId, member } = d;
+  const open = (state: 'held' | 'in-flight') => {
+    let rows = tx
+      .updateTable('deliveries')
+      .where('state', '=', state)
+      .where(state === 'held' ? keptForMember('deliveries') : inFlight)
+      .where('finishedAt', 'is', null);
+    if (member !== undefined) rows = rows.where('member', '=', member);
+    if (listId === undefined) return rows;
+    return rows.where('postingId', 'in', (e) =>
       e.selectFrom('postings').select('id').where('listId', '=', listId),
     );
-  }
+  };
+  await open('in-flight').set({ lease: releasedLease }).execute();
+  let update = open('held').set({
+    state: 'pending',
+    detail: d.why ?? null,
+    nextAt: d.now,
+    ...(d.expiresAt === undefined ? {} : { expiresAt: d.expiresAt }),
+  });
+  if (d.reasons) update = update.where('reason', 'in', d.reasons);
   const released = (await update.returning('id').execute()).map((row) => row.id);
   await recordDeliveries(tx, released, d.now, 'released');
-  return released.length;
+  return countWanted(tx, released);
+}
+
+async function countWanted(tx: Queries, ids: readonly number[]): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    SELECT count(*) AS count FROM deliveries AS d
+    JOIN postings AS p ON p.id = d.posting_id JOIN lists AS l ON l.id = p.list_id
+    LEFT JOIN members AS m ON m.list_id = p.list_id AND m.address = d.member
+    WHERE d.id IN (SELECT value FROM json_each(${JSON.stringify(ids)}))
+    AND (p.kind <> 'post' OR (l.state = 'open' AND m.state IS NOT 'suspended'))`.execute(tx);
+  return rows[0]?.count ?? 0;
 }
 
 /**
@@ -178,15 +209,15 @@ export async function cancelFor(
 }
 
 /**
- * Ends up to `limit` held or deferred copies whose time is over and gives their rows, as they are now. Pending ones
- * get their one attempt however long reseal was down. Fault: 'transaction-required'.
+ * Ends up to `limit` held copies whose time is over and gives their rows, as they are now. Those that wait for the relay
+ * get one more attempt however long reseal was down, or however far the clock jumped, and end by it. Fault: 'transaction-required'.
  */
 export async function expireDue(tx: Queries, d: { now: number; limit: number }): Promise<DeliveryRow[]> {
   requireTransaction(tx, 'expireDue');
   const old = tx
     .selectFrom('deliveries')
     .select('id')
-    .where('state', 'in', ['held', 'deferred'])
+    .where('state', '=', 'held')
     .where('expiresAt', '<=', d.now)
     .orderBy('expiresAt')
     .limit(d.limit);

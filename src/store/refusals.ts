@@ -31,6 +31,66 @@ export async function noteRefusals(tx: Queries, refusals: readonly Refusal[], at
   );
 }
 
+/** A copy of a post that a relay took. */
+export interface TakenCopy {
+  readonly deliveryId: number;
+  readonly postingId: number;
+  /** Spool id. */
+  readonly messageId: string;
+  readonly member: string;
+  /** When it was taken; null if that is just being written down. */
+  readonly at: number | null;
+}
+
+/** The copies for these members of posts to a list that have this Message-ID, and that the relay took, or has in hand. */
+export async function takenCopies(
+  q: Queries,
+  d: { readonly listId: number; readonly headerId: string; readonly members: readonly string[] },
+): Promise<TakenCopy[]> {
+  const rows = await q
+    .selectFrom('messages as m')
+    .innerJoin('postings as p', 'p.messageId', 'm.id')
+    .innerJoin('deliveries as d', 'd.postingId', 'p.id')
+    .select([
+      'd.id as deliveryId',
+      'p.id as postingId',
+      'm.id as messageId',
+      'd.member',
+      'd.finishedAt as at',
+    ])
+    .where('m.messageId', '=', d.headerId)
+    .where('p.listId', '=', d.listId)
+    .where('p.kind', '=', 'post')
+    .where('d.member', 'in', [...d.members])
+    .where('d.state', 'in', ['delivered', 'in-flight'])
+    .execute();
+  return rows;
+}
+
+/**
+ * Notes a copy that came back after the relay had taken it, as of the day it was sent, to be judged. Each copy counts once,
+ * however often it comes back: false if it was noted before. Fault: 'transaction-required'.
+ */
+export async function noteReturned(
+  tx: Queries,
+  { deliveryId, postingId, member: address, at }: TakenCopy & { readonly at: number },
+  d: {
+    readonly listId: number;
+    readonly ofRecipient: boolean;
+    readonly code: string;
+    readonly reply: string;
+  },
+): Promise<boolean> {
+  requireTransaction(tx, 'noteReturned');
+  const row = await tx
+    .insertInto('refusals')
+    .values({ deliveryId, postingId, address, at, ...d, ofRecipient: d.ofRecipient ? 1 : 0, verdict: null })
+    .onConflict((c) => c.column('deliveryId').doNothing())
+    .returning('deliveryId')
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
 /** Postings with refusals that nobody judged yet, oldest first. */
 export async function unjudgedPostings(q: Queries, limit: number): Promise<number[]> {
   const rows = await q
@@ -54,7 +114,23 @@ export async function refusalsOf(
   return (d.unjudged ? all.where('verdict', 'is', null) : all).execute();
 }
 
-/** Judges refusals, once each: gives the ids of those that had not been. Fault: 'transaction-required'. */
+/** How many copies of a posting the relay took that did not come back. */
+export async function countStayed(q: Queries, postingId: number): Promise<number> {
+  const { n } = await q
+    .selectFrom('deliveries as d')
+    .leftJoin('refusals as r', 'r.deliveryId', 'd.id')
+    .select((e) => e.fn.countAll<number>().as('n'))
+    .where('d.postingId', '=', postingId)
+    .where('d.state', '=', 'delivered')
+    .where('r.deliveryId', 'is', null)
+    .executeTakeFirstOrThrow();
+  return n;
+}
+
+/**
+ * Judges refusals, once each, but for what shows later to be the relay's doing: gives the ids of those whose verdict is new. Fault:
+ * 'transaction-required'.
+ */
 export async function judge(
   tx: Queries,
   deliveryIds: readonly number[],
@@ -63,7 +139,8 @@ export async function judge(
   requireTransaction(tx, 'judge');
   const { rows } = await sql<{ id: number }>`
     UPDATE refusals SET verdict = ${verdict}
-    WHERE delivery_id IN (SELECT value FROM json_each(${JSON.stringify(deliveryIds)})) AND verdict IS NULL
+    WHERE delivery_id IN (SELECT value FROM json_each(${JSON.stringify(deliveryIds)}))
+      AND (verdict IS NULL OR (verdict = 'member' AND ${verdict} = 'relay'))
     RETURNING delivery_id AS id`.execute(tx);
   return rows.map((row) => row.id);
 }

@@ -49,7 +49,10 @@ export interface Spool {
   restore(id: string): Promise<void>;
   /** Removes a message from messages or quarantine, durably. */
   remove(id: string): Promise<void>;
-  /** Ids in incoming, oldest first: at start, what was answered with 250 but not taken in. */
+  /**
+   * Ids in incoming, oldest first: at start, what was answered with 250 but not taken in. Without those whose `commit`
+   * goes on here: it may still fail, and a message that was taken in meanwhile would have a row and no file.
+   */
   incoming(): Promise<string[]>;
   /** Ids in messages, oldest first. */
   messages(): Promise<string[]>;
@@ -77,6 +80,8 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
     quarantine: groupCommit(() => files.syncFolder(join(root, 'quarantine'))),
   };
   const recent = new RecentFiles();
+  /** Ids that `commit` has not answered yet. */
+  const committing = new Set<string>();
   const reasonPath = (id: string) => `${path('quarantine', id)}.reason`;
 
   /** Moves if it is there, and tells. */
@@ -155,8 +160,13 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
       return { size };
     },
     commit: async (id) => {
-      if (!(await move(id, 'tmp', 'incoming'))) throw storeFault('spool-missing', { id });
-      await settleIn('incoming', id);
+      committing.add(id);
+      try {
+        if (!(await move(id, 'tmp', 'incoming'))) throw storeFault('spool-missing', { id });
+        await settleIn('incoming', id);
+      } finally {
+        committing.delete(id);
+      }
     },
     discard: async (id) => {
       recent.forget(id);
@@ -220,7 +230,7 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
       await files.remove(reasonPath(id));
       await Promise.all([sync.messages(), sync.quarantine()]);
     },
-    incoming: () => idsIn('incoming'),
+    incoming: async () => (await idsIn('incoming')).filter((id) => !committing.has(id)),
     messages: () => idsIn('messages'),
     quarantined: async () => {
       const found = [];

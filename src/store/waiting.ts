@@ -3,6 +3,9 @@ import { type Queries, requireTransaction } from './database.ts';
 
 // Copies that wait for their member's certificate, as his notices count them. `reasons` are those of the hold.
 
+/** The literal text of the partial index deliveries_in_flight. */
+export const inFlight = sql<boolean>`deliveries.state = 'in-flight'`;
+
 /** The literal text of the partial index deliveries_of_members: with bound parameters SQLite would not use it. */
 export const keptForMember = (table: string) =>
   sql<boolean>`${sql.ref(`${table}.state`)} IN ('held', 'deferred', 'dropped')`;

@@ -15,19 +15,26 @@ export class WriteAheadLog {
   readonly #path: string;
   readonly #file: Pick<FileHandle, 'datasync' | 'close'>;
   readonly #synced = groupCommit(() => this.#sync());
+  readonly #lost: (why: Error) => void;
   #failed: Error | null = null;
 
-  constructor(path: string, file: Pick<FileHandle, 'datasync' | 'close'>) {
+  /** `lost` is told when the disk did not take a commit. */
+  constructor(
+    path: string,
+    file: Pick<FileHandle, 'datasync' | 'close'>,
+    lost: (why: Error) => void = () => {},
+  ) {
     this.#path = path;
     this.#file = file;
+    this.#lost = lost;
   }
 
   /** Of the database at `path`, which is open in WAL mode: SQLite keeps one log as long as somebody has it open. */
-  static async open(path: string): Promise<WriteAheadLog> {
+  static async open(path: string, lost: (why: Error) => void): Promise<WriteAheadLog> {
     // Closing it drops no lock: SQLite has its locks on the database and on -shm.
     const file = await open(`${path}-wal`, 'r');
     await syncFolder(dirname(path));
-    return new WriteAheadLog(path, file);
+    return new WriteAheadLog(path, file, lost);
   }
 
   /**
@@ -51,6 +58,7 @@ export class WriteAheadLog {
     } catch (error) {
       const words = wordsOf(error);
       this.#failed = storeFault('database-not-durable', { path: this.#path, words }, { cause: error });
+      this.#lost(this.#failed);
       throw this.#failed;
     }
   }

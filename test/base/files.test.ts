@@ -5,12 +5,25 @@ import {
   ensureFolder,
   readIfPresent,
   removeIfPresent,
+  removeTemporary,
   syncFolder,
   writeDurably,
 } from '../../src/base/files.ts';
 import { tempFolder } from '../kit/tmp.ts';
 
 const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8);
+
+describe('removeTemporary', () => {
+  it('removes what a killed process left of writeDurably, and nothing that may be in work or is not its own', async () => {
+    const folder = tempFolder();
+    const kept = ['alice@example.org', '.hidden', 'x.tmp', '.a.b.tmp'];
+    for (const name of [...kept, '.4711.k3x9.tmp']) writeFileSync(join(folder, name), '');
+    expect(await removeTemporary(folder, Date.now() - 60_000)).toBe(0);
+    expect(await removeTemporary(folder, Date.now() + 60_000)).toBe(1);
+    expect(readdirSync(folder).sort()).toEqual(kept.sort());
+    expect(await removeTemporary(join(folder, 'missing'), 0)).toBe(0);
+  });
+});
 
 describe('writeDurably', () => {
   it('writes a file that only its owner reads, and replaces it', async () => {

@@ -103,7 +103,16 @@ it('asks the lists that the address is a member of, and says which of them refus
   await use(root, 'stranger@example.org', await issue('stranger', {}, other));
   root.file('other.pem', other.certPem);
   const trust = `trust.cafile=${join(root.path, 'other.pem')}`;
-  await root.json('list', 'create', 'second@lists.example', '--key', 'p-256', '--owner', 'olga@example.org');
+  await root.json(
+    'list',
+    'create',
+    'second@lists.example',
+    '--key',
+    'p-256',
+    '--yes',
+    '--owner',
+    'olga@example.org',
+  );
   await root.json('list', 'set', 'second', trust);
   const reasons = async () =>
     ((await root.json('cert', 'list', '--problems')) as { reason: string }[]).map((one) => one.reason);

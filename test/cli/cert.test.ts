@@ -172,7 +172,7 @@ describe('cert import', () => {
     const root = makeRoot();
     const file = root.file('alice.pem', alice.certPem);
     expect((await imported(root, file)).told.certificates[0]?.why).toMatch(/^there is no list yet/);
-    await root.json('list', 'create', 'team@lists.example', '--key', 'p-256');
+    await root.json('list', 'create', 'team@lists.example', '--key', 'p-256', '--yes');
     expect((await imported(root, file)).told.certificates[0]?.why).toMatch(
       /^no authority is trusted here yet/,
     );

@@ -29,7 +29,7 @@ async function look<T>(ask: (q: Awaited<ReturnType<typeof openDatabase>>['q']) =
 
 describe('every change of an operator', () => {
   const changes: readonly (readonly string[])[] = [
-    ['list', 'create', 'other@lists.example', '--key', 'p-256'],
+    ['list', 'create', 'other@lists.example', '--key', 'p-256', '--yes'],
     ['list', 'set', 'team', 'language=de'],
     ['list', 'close', 'team'],
     ['list', 'open', 'team'],
@@ -77,7 +77,7 @@ describe('what a command makes', () => {
     const owner = anotherUser() ?? statSync(place.path).uid;
     for (const above of [place.path, dirname(place.path)]) chmodSync(above, 0o755);
     if (owner !== statSync(place.path).uid) chownSync(place.path, owner, owner);
-    const made = await place.program('list', 'create', 'team@lists.example', '--key', 'p-256');
+    const made = await place.program('list', 'create', 'team@lists.example', '--key', 'p-256', '--yes');
     expect(made).toMatchObject({ code: 0 });
     const files = readdirSync(place.path, { recursive: true }).map((name) => join(place.path, String(name)));
     const told = await place.program('log', '--json');

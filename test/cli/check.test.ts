@@ -27,7 +27,16 @@ async function relayPort(options: SinkOptions = {}): Promise<number> {
 async function goodRoot(): Promise<Root> {
   const root = makeRoot(`hostname: lists.example\ntrust.cafile: ca.pem\nrelay.port: ${await relayPort()}\n`);
   root.file('ca.pem', ca.certPem);
-  await root.json('list', 'create', 'team@lists.example', '--key', 'p-256', '--owner', 'olga@example.org');
+  await root.json(
+    'list',
+    'create',
+    'team@lists.example',
+    '--key',
+    'p-256',
+    '--yes',
+    '--owner',
+    'olga@example.org',
+  );
   return root;
 }
 

@@ -158,7 +158,16 @@ describe('key generate', () => {
 
   it('a passphrase from the environment is used; a wrong one stops only this list, and check says which', async () => {
     const root = await bare();
-    await root.json('list', 'create', 'other@lists.example', '--key', 'p-256', '--owner', 'o@example.org');
+    await root.json(
+      'list',
+      'create',
+      'other@lists.example',
+      '--key',
+      'p-256',
+      '--yes',
+      '--owner',
+      'o@example.org',
+    );
     process.env.RESEAL_PASSPHRASE_TEAM_LISTS_EXAMPLE = 'correct horse';
     try {
       await root.json('key', 'generate', 'team', ...quick);
@@ -195,7 +204,7 @@ describe('key import of key pairs', () => {
     return root.file('team.p12', stdout);
   };
 
-  it.each<[string, (root: Root, one: Identity) => Promise<string[]> | string[]]>([
+  it.each<[string, (root: Root, one: Identity) => Promise<string[]> | string[], 'rsa'?]>([
     [
       'PEM, key then certificate',
       (root, one) => [root.file('t.pem', keyPem(one) + one.certPem + ca.certPem)],
@@ -222,6 +231,19 @@ describe('key import of key pairs', () => {
         ca.certPath,
       ],
     ],
+    ...(['', 'correct horse'] as const).map(
+      (passphrase): [string, (root: Root, one: Identity) => string[], 'rsa'] => [
+        `PKCS#1${passphrase && ', encrypted as OpenSSL did of old'}`,
+        (root, one) => {
+          const how = passphrase ? { cipher: 'aes-128-cbc', passphrase } : {};
+          const key = String(one.key.export({ type: 'pkcs1', format: 'pem', ...how }));
+          expect(key).toContain('BEGIN RSA PRIVATE KEY');
+          const asked = passphrase ? ['--passphrase-file', secretFile(root, passphrase)] : [];
+          return [root.file('t.pem', key + one.certPem + ca.certPem), ...asked];
+        },
+        'rsa',
+      ],
+    ),
     [
       'DER',
       (root, one) => [
@@ -252,10 +274,10 @@ describe('key import of key pairs', () => {
         secretFile(root, 'correct horse'),
       ],
     ],
-  ])('%s', async (_, make) => {
+  ])('%s', async (_, make, kind) => {
     const root = await makeTeam(ca);
     const before = shaIn(root);
-    const one = await team();
+    const one = await team(kind ? { key: kind } : {});
     const result = await root.run('key', 'import', 'team', ...(await make(root, one)));
     expect(result).toMatchObject({ code: 0, stderr: '' });
     expect(shaIn(root)).toBe(shaOf(one.certPem));
@@ -287,8 +309,15 @@ describe('key import of key pairs', () => {
     const file = root.file('t.pem', keyPem(one) + one.certPem);
     expect(await root.json('key', 'import', 'team', file)).toMatchObject({ told: 1 });
     const before = files(root);
-    expect(await root.json('key', 'import', 'team', file)).toMatchObject({ told: 0, retired: [] });
+    const again = await root.run('key', 'import', 'team', file);
+    expect(again.stdout).toMatch(/is in use already: nothing was changed/);
+    expect(again.stdout).not.toMatch(/now has/);
     expect(files(root)).toEqual(before);
+    const lines = (await root.run('log', '--json')).stdout
+      .split('\n')
+      .filter((line) => line.includes('imported by'));
+    expect(lines).toHaveLength(1);
+    expect(await root.json('key', 'import', 'team', file)).toMatchObject({ told: 0, retired: [] });
   });
 
   it.each<[string, () => Promise<string>, RegExp]>([

@@ -80,6 +80,7 @@ export async function makeTeam(ca: TestCa, ...create: string[]): Promise<Root> {
     'team@lists.example',
     '--key',
     'p-256',
+    '--yes',
     '--owner',
     'olga@example.org',
     ...create,

@@ -16,10 +16,11 @@ describe('list create', () => {
       'Olga@example.org',
       '--key',
       'p-256',
+      '--yes',
     );
     expect(made).toMatchObject({ code: 0 });
     expect(made.stdout).toContain(
-      '/^team(-(sendcert|request|owner|editor|bounces))?@lists\\.example$/  lmtp:[127.0.0.1]:8024',
+      '/^team(-(sendcert|request|owner|editor|bounces(\\+[^@]+)?))?@lists\\.example$/  lmtp:[127.0.0.1]:8024',
     );
     const folder = join(root.path, 'etc/lists/team@lists.example');
     expect(statSync(folder).mode & 0o777).toBe(0o700);
@@ -37,8 +38,20 @@ describe('list create', () => {
     expect(shown.stdout).toBe(readFileSync(join(folder, 'cert.pem'), 'utf8'));
   });
 
+  it.each([
+    ['p-256', /not Thunderbird and Evolution.*nothing was changed; give --yes/s],
+    ['ed25519', /hardly any mail program can encrypt to X25519.*nothing was changed; give --yes/s],
+  ])('%s: says who cannot encrypt to it, and makes nothing where nobody says yes', async (kind, words) => {
+    const root = makeRoot();
+    const result = await root.run('list', 'create', 'team@lists.example', '--key', kind);
+    expect(result).toMatchObject({ code: 1, stdout: '' });
+    expect(result.stderr).toMatch(words);
+    expect(existsSync(join(root.path, 'etc/lists'))).toBe(false);
+    expect(await root.json('list', 'list')).toEqual([]);
+  });
+
   it('says how members get the certificate: by a signed mail', async () => {
-    const made = await makeRoot().run('list', 'create', 'team@lists.example', '--key', 'p-256');
+    const made = await makeRoot().run('list', 'create', 'team@lists.example', '--key', 'p-256', '--yes');
     expect(made.stdout).toMatch(
       /signed mail to team-sendcert@lists\.example[\s\S]*GET CERT to team-request@lists\.example/,
     );
@@ -47,11 +60,11 @@ describe('list create', () => {
   it('encrypts the key where a passphrase is set', async () => {
     const root = makeRoot('keys.passphrase-file: pass\n');
     root.file('pass', 'correct horse\n');
-    const open = await root.run('list', 'create', 'team@lists.example', '--key', 'p-256');
+    const open = await root.run('list', 'create', 'team@lists.example', '--key', 'p-256', '--yes');
     expect(open).toMatchObject({ code: 2, stdout: '' });
     expect(open.stderr).toMatch(/^reseal: .*pass holds a secret and may be read by others: chmod 600 it\n$/);
     chmodSync(join(root.path, 'pass'), 0o600);
-    await root.json('list', 'create', 'team@lists.example', '--key', 'p-256');
+    await root.json('list', 'create', 'team@lists.example', '--key', 'p-256', '--yes');
     expect(readFileSync(join(root.path, 'etc/lists/team@lists.example/private_key'), 'utf8')).toContain(
       'BEGIN ENCRYPTED PRIVATE KEY',
     );
@@ -63,7 +76,7 @@ describe('list create', () => {
 
   it('goes on with the keys of a creation that was interrupted, and with keys brought along', async () => {
     const root = makeRoot();
-    const first = await root.json('list', 'create', 'a@lists.example', '--key', 'p-256');
+    const first = await root.json('list', 'create', 'a@lists.example', '--key', 'p-256', '--yes');
     // As if the machine had died before the row was written.
     for (const end of ['', '-wal', '-shm']) rmSync(join(root.path, `spool/reseal.db${end}`), { force: true });
     const again = await root.json('list', 'create', 'a@lists.example');
@@ -85,6 +98,7 @@ describe('list create', () => {
       'team@lists.example',
       '--key',
       'p-256',
+      '--yes',
       '--set',
       'accept.from=everybody',
     );
@@ -97,7 +111,16 @@ describe('wrong usage', () => {
   let root: Root;
   beforeAll(async () => {
     root = makeRoot();
-    await root.json('list', 'create', 'team@lists.example', '--key', 'p-256', '--owner', 'o@example.org');
+    await root.json(
+      'list',
+      'create',
+      'team@lists.example',
+      '--key',
+      'p-256',
+      '--yes',
+      '--owner',
+      'o@example.org',
+    );
   });
 
   it.each<[string, string[], number, string]>([
@@ -241,6 +264,7 @@ describe('list set, show, close and open', () => {
       'team@lists.example',
       '--key',
       'p-256',
+      '--yes',
       '--profile',
       'announce',
       '--set',
@@ -285,7 +309,7 @@ describe('list set, show, close and open', () => {
 
   it("tells at once what is wrong with a list's own authorities and revocation lists, below the root", async () => {
     const root = makeRoot();
-    await root.json('list', 'create', 'team@lists.example', '--key', 'p-256');
+    await root.json('list', 'create', 'team@lists.example', '--key', 'p-256', '--yes');
     const set = await root.run('list', 'set', 'team', 'trust.cafile=nix.pem', 'trust.crlfile=nix.crl');
     expect(set.code).toBe(0);
     for (const name of ['nix.pem', 'nix.crl'])

@@ -3,7 +3,16 @@ import { makeRoot } from './kit.ts';
 
 async function rootWithTeam() {
   const root = makeRoot();
-  await root.json('list', 'create', 'team@lists.example', '--key', 'p-256', '--owner', 'o@example.org');
+  await root.json(
+    'list',
+    'create',
+    'team@lists.example',
+    '--key',
+    'p-256',
+    '--yes',
+    '--owner',
+    'o@example.org',
+  );
   return root;
 }
 

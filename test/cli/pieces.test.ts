@@ -101,6 +101,11 @@ describe('progressOn', () => {
     bar.end();
     expect(drawn[1]).toBe(`\r[${'#'.repeat(30)}] 4/4 members`);
     expect(drawn[2]).toMatch(/^\r +\r$/);
+    const sizeless = progressOn({ isTTY: true, columns: 0, write }, 'members', 4);
+    sizeless.step(2);
+    sizeless.end();
+    expect(drawn[3]).toMatch(/^\r\[#{15}-{15}\] 2\/4 members$/);
+    expect(drawn[4]).toMatch(/^\r +\r$/);
     const quiet: string[] = [];
     progressOn({ write: (text) => quiet.push(text) }, 'members', 4).step(1);
     expect(quiet).toEqual([]);

@@ -227,4 +227,19 @@ describe('preview', () => {
     expect((await root.run('preview', sealed)).code).toBe(2);
     expect((await root.run('preview', sealed, '--list', 'team', '--from-envelope', 'x')).code).toBe(2);
   });
+
+  it('says that members would see each other, where copies are shared', async () => {
+    const bob = await ca.issue({ name: 'Bob', address: 'bob@example.org' });
+    await root.json('cert', 'import', root.file('bob.pem', bob.certPem));
+    const certPath = join(root.path, 'etc/lists/team@lists.example/cert.pem');
+    const signed = await smimeSign(alice, Buffer.from('Content-Type: text/plain\r\n\r\nanother\r\n'));
+    const encrypted = await smimeEncrypt({ certPath }, signed);
+    const file = root.file('another.eml', Buffer.concat([Buffer.from(header), encrypted]));
+    const apart = await root.run('preview', file, '--list', 'team');
+    expect(apart.stdout).not.toContain('send.envelope');
+    await root.json('list', 'set', 'team', 'send.envelope=grouped');
+    expect(await root.json('preview', file, '--list', 'team')).toMatchObject({ grouped: true });
+    const together = await root.run('preview', file, '--list', 'team');
+    expect(together.stdout.replace(/\s+/g, ' ')).toContain("see each other's certificates in it");
+  });
 });

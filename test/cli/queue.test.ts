@@ -279,7 +279,15 @@ describe('what could not be opened, and what the relay did not take', () => {
         .execute();
       expect(due).toContainEqual({ member: 'a@example.org', state: 'deferred' });
     });
-    expect(await root.json('queue', 'retry', '--all')).toMatchObject({ id: null, messages: 1, copies: 1 });
+    // A full disk kept this one from being processed: it would come back by itself within the hour.
+    await arrange(async (database, spool, listId) => {
+      const id = newId(now);
+      await spooled(spool, id);
+      await post(database, listId, id, { receivedAt: now });
+      const again = { state: 'queued', reason: 'spool-full', detail: null, nextAt: later } as const;
+      await setMessageState(database.q, id, again);
+    });
+    expect(await root.json('queue', 'retry', '--all')).toMatchObject({ id: null, messages: 2, copies: 1 });
     for (const args of [[], [unopened, '--all']])
       expect((await root.run('queue', 'retry', ...args)).code).toBe(2);
   });

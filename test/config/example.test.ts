@@ -62,7 +62,9 @@ describe('etc/reseal.yaml.example', () => {
   it('means its defaults: active, they change nothing but what has no default', () => {
     const none = siteOf('');
     const all = siteOf(
-      uncommented(/^#(listen|relay)\.path:|^#listen\.mode:|^#relay\.(user|password-.*|cafile|rate):/),
+      uncommented(
+        /^#(listen|relay)\.path:|^#listen\.(mode|tls\..*):|^#relay\.(user|password-.*|cafile|rate):/,
+      ),
     );
     const absent = new Set(
       settingsTable()
@@ -82,7 +84,10 @@ describe('etc/reseal.yaml.example', () => {
 
   it('is right with sockets too', () => {
     const site = siteOf(uncommented(/^#(listen|relay)\.(host|port):|^#relay\.(password-credential|cafile):/));
-    expect(site.listen).toEqual([{ protocol: 'lmtp', path: '/srv/reseal/spool/lmtp.sock', mode: 0o660 }]);
+    const tls = { cert: '/srv/reseal/etc/tls/cert.pem', key: '/srv/reseal/etc/tls/key.pem' };
+    expect(site.listen).toEqual([
+      { protocol: 'lmtp', tls, path: '/srv/reseal/spool/lmtp.sock', mode: 0o660 },
+    ]);
     expect(site.relays).toMatchObject([{ path: '/var/run/relay.sock', user: 'reseal', perMinute: 600 }]);
   });
 

@@ -58,6 +58,8 @@ describe('a site without a file', () => {
       listen: [{ protocol: 'lmtp', host: '127.0.0.1', port: 8024 }],
       size: 26_214_400,
       'limits.clients': 50,
+      'limits.clients-per-address': 25,
+      'limits.exempt': [],
       'limits.recipients': 100,
       relays: [plainRelay],
       spool: join(root, 'spool'),

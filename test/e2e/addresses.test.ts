@@ -60,9 +60,19 @@ describe('-request', () => {
     expect(content.toString()).toContain('GET CERT');
   });
 
-  it('GET CERT: the answer carries the certificate as p7c, which openssl reads', async () => {
+  it('GET CERT: the answer carries the certificate with its chain as p7c, which openssl reads', async () => {
     const asker = await world.person('wants-cert');
-    await world.post(await signedMail(asker, 'request', 'GET CERT'), list.at('request'));
+    const middle = await world.ca.intermediate({ name: 'Middle' });
+    const name = 'chained';
+    const identity = await middle.issue({ name, address: `${name}@lists.example`, key: 'p256' });
+    const chained = await world.list({ name, identity });
+    writeFileSync(join(chained.keyFolder, 'cert.pem'), identity.certPem + middle.certPem, { mode: 0o600 });
+    const to = chained.at('request');
+    const mail = mailOf(
+      postHeaders(asker.address, to, [['Subject', 'GET CERT']]),
+      await signed(asker, textEntity('\n')),
+    );
+    await world.post(mail, to);
     const [answer] = await world.mailTo(asker.address);
     const content = (await verifyEntity(world.ca, entityOf(answer?.bytes ?? Buffer.alloc(0)))).toString();
     expect(content).toMatch(/application\/pkcs7-mime; smime-type=certs-only/);
@@ -71,7 +81,8 @@ describe('-request', () => {
     const printed = await withFiles({ p7c }, (paths) =>
       runProgram('openssl', ['pkcs7', '-inform', 'DER', '-in', paths.p7c, '-print_certs']),
     );
-    expect(printed.stdout.toString().replace(/\s/g, '')).toContain(list.identity.certPem.replace(/\s/g, ''));
+    for (const { certPem } of [identity, middle])
+      expect(printed.stdout.toString().replace(/\s/g, '')).toContain(certPem.replace(/\s/g, ''));
   });
 
   it('unsigned or forged is not answered', async () => {

@@ -664,6 +664,7 @@ describe('the certificate store', () => {
       anchors: { certificates: [parseCertificate(world.ca.certDer)] },
       intermediates: [],
       revocation: revocationOff,
+      revokedKeys: new Set(),
       receivedAt: Date.now(),
     });
     expect(filings.find(({ purpose }) => purpose === 'enc')?.certificate.sha256).toBe(sha256);

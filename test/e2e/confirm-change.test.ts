@@ -231,6 +231,36 @@ it('an answer to -request counts as well; where only the signing key changed, on
   ]);
 });
 
+it('a token that was encrypted to an expired certificate, and answered, sends what waited for a new one', async () => {
+  const day = 86_400_000;
+  const old = await world.person('hugo', {
+    key: 'rsa',
+    notBefore: new Date(Date.now() - 9 * day),
+    notAfter: new Date(Date.now() - day),
+  });
+  const fresh = await world.person('hugo');
+  const list = await world.list({ key: 'p256', members: [alice, old] });
+  const entity = secretEntity();
+  const post = await signedAndEncrypted(alice, list, { entity });
+  const { id } = await world.post(post, list.address);
+  await world.untilDeliveries(id, (rows) =>
+    rows.some(({ state, reason }) => state === 'held' && reason === 'expired'),
+  );
+  await write(old.address, list.at('sendcert'), 'new', [fresh]);
+  const asked = () =>
+    world.sink.messages.find(
+      ({ to, bytes }) => to.includes(old.address) && headerOf(bytes, 'Subject') === '[...]',
+    );
+  await world.sink.until(() => asked() !== undefined);
+  const text = (await openCopy(old, asked()?.bytes ?? Buffer.alloc(0))).toString('latin1');
+  const token = /confirm-[a-z2-7]{32}/.exec(text)?.[0] ?? 'none';
+  expect(await world.deliveries(id)).toContainEqual(
+    expect.objectContaining({ member: old.address, state: 'held' }),
+  );
+  await write(old.address, list.at('sendcert'), token, [fresh]);
+  expect(await readCopy(world.ca, fresh, (await world.copyFor(fresh, post)).bytes)).toEqual(entity);
+});
+
 it('nothing to encrypt a token to: he is told in clear, without one, and the owners decide', async () => {
   const old = await world.person('erwin', { usage: 'digitalSignature' });
   const fresh = await world.person('erwin');

@@ -3,7 +3,6 @@ import { createPrivateKey } from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
-  existsSync,
   mkdirSync,
   readFileSync,
   renameSync,
@@ -16,7 +15,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Identity, makeCa } from '../kit/pki.ts';
 import { cmsOf, headerOf, mailOf } from '../kit/smime-mime.ts';
 import { encrypted, postHeaders, readCopy, secretEntity, signed, signedAndEncrypted } from './posts.ts';
-import { type List, makeWorld, until, type World } from './world.ts';
+import { type List, makeWorld, type World } from './world.ts';
 
 let world: World;
 let alice: Identity;
@@ -269,86 +268,5 @@ describe('trust changes', () => {
     appendFileSync(world.ca.certPath, late.certPem);
     world.daemon.signal('SIGHUP');
     expect(await readCopy(world.ca, bob, (await world.copyFor(bob, post)).bytes)).toEqual(entity);
-  });
-});
-
-describe('poison', () => {
-  /** Kills or hangs the crypto worker on a marked message, as a fault in its code would. */
-  const hook = (how: string): string => `
-    const { isMainThread, parentPort } = require('node:worker_threads');
-    if (!isMainThread && parentPort) {
-      const on = parentPort.on;
-      parentPort.on = function (name, listener) {
-        return on.call(this, name, (question) => {
-          const { job } = question ?? {};
-          if (job?.kind === 'open' && Buffer.from(job.request.message).includes('X-Poison')) { ${how} }
-          return listener(question);
-        });
-      };
-    }`;
-
-  it.each([
-    ['kills its worker', 'process.exit(1)', 'worker-died'],
-    ['takes too long', 'for (;;);', 'worker-timeout'],
-  ])('a message that %s twice goes to quarantine; others go on meanwhile', async (_, how, reason) => {
-    const sick = await makeWorld({ yaml: ['open.timeout: 1s'] });
-    try {
-      const file = join(sick.root, 'hook.cjs');
-      writeFileSync(file, hook(how));
-      await sick.daemon.stop();
-      await sick.restart({ nodeArgs: ['--require', file] });
-      const author = await sick.person('author');
-      const list = await sick.list({ key: 'p256', members: [author] });
-      const poison = await signedAndEncrypted(author, list, { headers: [['X-Poison', 'yes']] });
-      const sent = await sick.send(poison, list.address);
-      await sick.daemon.logged((line) => line.event === 'opening-failed');
-      const healthy = await signedAndEncrypted(author, list);
-      expect(await sick.post(healthy, list.address)).toMatchObject({ event: 'authorized' });
-      await sick.copyFor(author, healthy);
-      // Ten seconds later it is tried once more.
-      await sick.onDatabase((q) =>
-        q.updateTable('messages').set({ nextAt: 1 }).where('id', '=', sent.id).execute(),
-      );
-      await until(async () => (await sick.ledger(sent.id)).includes(`quarantined ${reason}`));
-      await until(() => existsSync(join(sick.root, 'spool/quarantine', sent.id)));
-      expect(await sick.deliveries(sent.id)).toEqual([]);
-      const [told] = await sick.mailTo(list.owner);
-      expect(told?.bytes.toString()).toContain('quarantine');
-      expect(sick.leaks()).toEqual([]);
-    } finally {
-      await sick.stop();
-    }
-  });
-
-  it('in work when the daemon died three times in five minutes: parked, and the others go on', async () => {
-    const sick = await makeWorld();
-    try {
-      const file = join(sick.root, 'hook.cjs');
-      writeFileSync(file, hook('for (;;);'));
-      await sick.daemon.stop();
-      const options = { nodeArgs: ['--require', file] };
-      await sick.restart(options);
-      const author = await sick.person('author');
-      const list = await sick.list({ key: 'p256', members: [author] });
-      const sent = await sick.send(
-        await signedAndEncrypted(author, list, { headers: [['X-Poison', 'yes']] }),
-        list.address,
-      );
-      const opens = () =>
-        sick.onDatabase((q) =>
-          q.selectFrom('messages').select(['opens', 'state']).where('id', '=', sent.id).executeTakeFirst(),
-        );
-      for (let death = 1; death <= 3; death++) {
-        await until(async () => (await opens())?.opens === death);
-        await sick.daemon.kill();
-        await sick.restart(options);
-      }
-      expect(await opens()).toMatchObject({ state: 'parked' });
-      const healthy = await signedAndEncrypted(author, list);
-      await sick.post(healthy, list.address);
-      await sick.copyFor(author, healthy);
-    } finally {
-      await sick.stop();
-    }
   });
 });

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Identity } from '../kit/pki.ts';
+import { parseCertificate } from '../../src/pki/certificate.ts';
+import { type Identity, makeCa } from '../kit/pki.ts';
 import { headerOf, mailOf, textEntity } from '../kit/smime-mime.ts';
 import {
   clearPost,
@@ -11,6 +12,7 @@ import {
   secretEntity,
   signed,
   signedAndEncrypted,
+  signedBy,
   verifyEntity,
 } from './posts.ts';
 import { type List, makeWorld, secret, until, type World } from './world.ts';
@@ -182,6 +184,136 @@ it('certificates for one use go into files of their own', async () => {
   expect(certificateFile('dora@example.org')).toBe('');
 });
 
+describe('certificates of one person in the names of two', () => {
+  const pair = async (name: string): Promise<[sign: Identity, enc: Identity]> => {
+    const who = { address: `${name}@example.org`, key: 'p256' } as const;
+    return [
+      await world.ca.issue({ ...who, name: `${name} signs`, usage: 'digitalSignature' }),
+      await world.ca.issue({ ...who, name: `${name} reads`, usage: 'keyAgreement' }),
+    ];
+  };
+  const heldPost = async (list: List) => {
+    const entity = secretEntity();
+    const post = await signedAndEncrypted(alice, list, { entity });
+    const { id } = await world.post(post, list.address);
+    await world.untilDeliveries(id, held);
+    return { post, entity, id };
+  };
+
+  it('one that nothing signed names waits for an owner; his approval sends what waited', async () => {
+    const [sign, enc] = await pair('lea');
+    const list = await world.list({ key: 'p256', members: [alice], bare: [sign.address] });
+    const { post, entity } = await heldPost(list);
+    const bring = async (text: string) => {
+      const mail = mailOf(
+        postHeaders(sign.address, list.at('sendcert')),
+        await signed(sign, textEntity(text), { chain: [enc] }),
+      );
+      return world.post(mail, list.at('sendcert'));
+    };
+    const { id } = await bring('mine\n');
+    expect(await world.ledger(id)).toContain(`certificate-pending candidate ${sign.address}`);
+    const answers = async (n: number) => {
+      const mails = await world.mailTo(sign.address, n);
+      const all = await Promise.all(mails.map(({ bytes }) => verifyEntity(world.ca, entityOf(bytes))));
+      return all.map((text) => text.toString().replace(/=\r\n/g, '').replace(/\s+/g, ' '));
+    };
+    const done = (await answers(3)).find((text) => text.includes('the list now has'));
+    expect(done).toContain('but is not in use yet');
+    expect(done).not.toMatch(/will be encrypted with it|No message was waiting/);
+    const alerts = () =>
+      world.sink.messages.filter(
+        ({ to, bytes }) => to.includes(list.owner) && bytes.includes('waits for your approval'),
+      );
+    await world.sink.until(() => alerts().length > 0);
+    // Again and again it is told of once.
+    for (const text of ['once more\n', 'and again\n']) await bring(text);
+    expect(alerts()).toHaveLength(1);
+    const { sha256 } = parseCertificate(enc.certDer);
+    expect(await world.daemon.run(['cert', 'pending'])).toMatchObject({
+      stdout: expect.stringContaining(sha256.slice(0, 8)),
+    });
+    await world.daemon.run(['cert', 'approve', sign.address, sha256.slice(0, 16)]);
+    expect(await readCopy(world.ca, enc, (await world.copyFor(sign, post)).bytes)).toEqual(entity);
+  });
+
+  it('one that has expired is not taken: the ledger and his answer say so', async () => {
+    const day = 86_400_000;
+    const address = 'nils@example.org';
+    const sign = await world.person('nils', { usage: 'digitalSignature' });
+    const enc = await world.person('nils', {
+      usage: 'keyAgreement',
+      notBefore: new Date(Date.now() - 9 * day),
+      notAfter: new Date(Date.now() - day),
+    });
+    const list = await world.list({ key: 'p256', bare: [address] });
+    const entity = await signed(sign, textEntity('mine\n'), { chain: [enc] });
+    const mail = mailOf(postHeaders(address, list.at('sendcert')), entity);
+    const { id } = await world.post(mail, list.at('sendcert'));
+    expect(await world.ledger(id)).toContain(`certificate-not-taken expired ${address}`);
+    const [answer] = await world.mailTo(address);
+    const text = (await verifyEntity(world.ca, entityOf(answer?.bytes ?? empty))).toString();
+    expect(text.replace(/\s+/g, ' ')).toContain('Nothing can be encrypted to you yet');
+  });
+
+  it('one that the signature names is used at once, up to the copy', async () => {
+    const [sign, enc] = await pair('mia');
+    const list = await world.list({ key: 'p256', members: [alice], bare: [sign.address] });
+    const { post, entity } = await heldPost(list);
+    const mail = mailOf(
+      postHeaders(sign.address, list.at('sendcert')),
+      signedBy(sign, textEntity('mine\n'), { prefers: enc }),
+    );
+    expect(await world.post(mail, list.at('sendcert'))).toMatchObject({ event: 'certificate-received' });
+    expect(await readCopy(world.ca, enc, (await world.copyFor(sign, post)).bytes)).toEqual(entity);
+  });
+});
+
+describe('what an ordinary post brings and is not taken', () => {
+  it.each<[string, Record<string, string>, number, RegExp]>([
+    ['off', { harvest: 'off' }, 0, /the list takes no certificate from mail/],
+    ['older', { harvest: 'verified' }, -7_200_000, /a newer one is known/],
+  ])('%s: a line in the ledger, and `explain` says why', async (reason, settings, ms, words) => {
+    const address = `not-${reason}@example.org`;
+    const [known, other] = [await world.person(`not-${reason}`), await world.person(`not-${reason}`)];
+    const list = await world.list({ key: 'p256', members: [known], settings });
+    // What is in use was brought now: a mail of before comes too late.
+    await world.onDatabase((q) =>
+      q.updateTable('bindings').set({ since: Date.now() }).where('address', '=', address).execute(),
+    );
+    const post = mailOf(
+      postHeaders(address, list.address),
+      signedBy(other, textEntity('post\n'), { at: Date.now() + ms }),
+    );
+    const { id } = await world.post(post, list.address);
+    const told = (await world.ledger(id)).filter((line) => line.startsWith('certificate-not-taken'));
+    expect(told).toEqual([`certificate-not-taken ${reason} ${address}`]);
+    const { stdout } = await world.daemon.run(['explain', id]);
+    const [line] = /Not taken for [\s\S]*?\.\n/.exec(stdout) ?? [''];
+    expect(line.replace(/\s+/g, ' ')).toMatch(words);
+    expect(line).toContain('signing and encryption');
+  });
+});
+
+describe('a copy that waited is released when he may not have it any more', () => {
+  it.each([
+    ['suspended', (list: List, who: Identity) => ['member', 'set', list.address, who.address, '--suspend']],
+    ['list-closed', (list: List) => ['list', 'close', list.address]],
+  ])('%s: it is ended, says why, and nobody is told that it went out', async (reason, command) => {
+    const who = await world.person(reason);
+    const list = await world.list({ key: 'p256', members: [alice], bare: [who.address] });
+    const post = await signedAndEncrypted(alice, list);
+    const { id } = await world.post(post, list.address);
+    await world.untilDeliveries(id, held);
+    expect(await world.daemon.run(command(list, who))).toMatchObject({ code: 0 });
+    const imported = await world.daemon.run(['cert', 'import', who.certPath]);
+    expect(imported).toMatchObject({ code: 0 });
+    expect(imported.stdout).not.toMatch(/released/);
+    const rows = await world.untilDeliveries(id, (all) => !held(all) && all.every((row) => row.finishedAt));
+    expect(rows.find((row) => row.member === who.address)).toMatchObject({ state: 'cancelled', reason });
+  });
+});
+
 it('the certificate in an ordinary post releases as well', async () => {
   const erin = await world.person('erin', { key: 'rsa' });
   const list = await world.list({ members: [alice], bare: [erin.address] });
@@ -234,33 +366,73 @@ it.each([
 
 describe('a certificate that cannot be used counts as missing, and the notice says why', () => {
   const day = 86_400_000;
-  const cases: [name: string, make: (address: string) => Promise<Identity>, reason: string][] = [
+  const cases: [name: string, make: (address: string) => Promise<Identity>, reason: string, words: RegExp][] =
     [
-      'expired',
-      (address) =>
-        world.ca.issue({
-          name: 'Old',
-          address,
-          key: 'p256',
-          notBefore: new Date(Date.now() - 9 * day),
-          notAfter: new Date(Date.now() - day),
-        }),
-      'expired',
-    ],
-    [
-      'not for encryption',
-      (address) => world.ca.issue({ name: 'Signer', address, key: 'p256', usage: 'digitalSignature' }),
-      'wrong-usage',
-    ],
-    ['a short RSA key', (address) => world.ca.issue({ name: 'Short', address, key: 'rsa1024' }), 'weak-key'],
-  ];
-  it.each(cases)('%s', async (name, make, reason) => {
+      [
+        'expired',
+        (address) =>
+          world.ca.issue({
+            name: 'Old',
+            address,
+            key: 'p256',
+            notBefore: new Date(Date.now() - 9 * day),
+            notAfter: new Date(Date.now() - day),
+          }),
+        'expired',
+        /Your certificate \(CN=Old\) expired on \d{4}-\d\d-\d\d\./,
+      ],
+      [
+        'not for encryption',
+        (address) => world.ca.issue({ name: 'Signer', address, key: 'p256', usage: 'digitalSignature' }),
+        'wrong-usage',
+        /Your certificate \(CN=Signer\) is not made for encryption/,
+      ],
+      [
+        'a short RSA key',
+        (address) => world.ca.issue({ name: 'Short', address, key: 'rsa1024' }),
+        'weak-key',
+        /The key of your certificate \(CN=Short\) is weaker than this list accepts/,
+      ],
+      [
+        'of an authority that nobody knows here',
+        async (address) => (await makeCa('Foreign Root')).issue({ name: 'Far', address, key: 'p256' }),
+        'not-trusted',
+        /is not trusted here\. It was issued by CN=Foreign Root/,
+      ],
+    ];
+  it.each(cases)('%s', async (name, make, reason, words) => {
     const address = `${name.replace(/\W/g, '-').toLowerCase()}@example.org`;
     const list = await world.list({ key: 'p256', members: [alice, await make(address)] });
     const { id } = await world.post(await signedAndEncrypted(alice, list), list.address);
     const rows = await world.untilDeliveries(id, held);
     expect(rows.find((row) => row.member === address)).toMatchObject({ state: 'held', reason });
-    await world.mailTo(address);
+    const [notice] = await world.mailTo(address);
+    const text = (await verifyEntity(world.ca, entityOf(notice?.bytes ?? empty))).toString();
+    expect(text.replace(/=\r\n/g, '').replaceAll('=3D', '=').replace(/\s+/g, ' ')).toMatch(words);
+  });
+});
+
+describe('several posts are held for a member', () => {
+  it('they go out oldest first', async () => {
+    const otto = await world.person('otto');
+    const list = await world.list({ key: 'p256', members: [alice], bare: [otto.address] });
+    const posts: Buffer[] = [];
+    for (let n = 0; n < 12; n++) {
+      // The oldest takes longest to be made.
+      const entity = textEntity(`${'line of a long post\n'.repeat(n < 3 ? 15_000 : 1)}`);
+      const post = await signedAndEncrypted(alice, list, { entity });
+      const { id } = await world.post(post, list.address);
+      await world.untilDeliveries(id, held);
+      posts.push(post);
+    }
+    await sendCertificate(list, otto);
+    for (const post of posts) await world.copyFor(otto, post);
+    const ids = posts.map((post) => headerOf(post, 'Message-ID'));
+    const arrived = world.sink.messages
+      .filter(({ to }) => to.includes(otto.address))
+      .map(({ bytes }) => headerOf(bytes, 'Message-ID'))
+      .filter((id) => ids.includes(id));
+    expect(arrived).toEqual(ids);
   });
 });
 

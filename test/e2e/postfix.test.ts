@@ -100,14 +100,17 @@ describe.skipIf(!canRun)('behind Postfix, with the lines of the README', () => {
   });
 
   it('brings bounces back, which are recorded and never answered', async () => {
-    const other = await world.list({ members: [author] });
+    const other = await world.list({ members: [author], settings: { 'send.verp': 'yes' } });
     await world.join(other, await world.person('gone'));
     const post = await signedAndEncrypted(author, other);
     await send(author.address, other.address, post);
     const bounce = await world.daemon.logged((line) => line.event === 'bounce');
     await world.copyFor(author, post);
     const id = String(bounce.id);
-    expect(await world.ledger(id)).toContain('bounce');
+    // Postfix had taken the copy: it counts against the member as a refusal would.
+    expect(await world.ledger(id)).toContain('bounce gone@example.org');
+    const shown = await world.daemon.run(['member', 'show', other.address, gone]);
+    expect(shown.stdout).toMatch(/score 1 of 5.*\n.* 5\.1\.1 .*No such mailbox/);
     const composed = await world.onDatabase((q) =>
       q.selectFrom('messages').selectAll().where('origin', '=', 'local').execute(),
     );

@@ -1,14 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
-import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import { der, derSequence } from '../../src/pki/der.ts';
 import { refusalsOf } from '../../src/store/refusals.ts';
-import { newId, openSpool } from '../../src/store/spool.ts';
 import { makeCa } from '../kit/pki.ts';
 import { type Sink, type SinkOptions, startSink } from '../kit/sink.ts';
 import { headerOf, mailOf } from '../kit/smime-mime.ts';
+import { sendMail } from '../kit/smtp-send.ts';
 import { tempFolder } from '../kit/tmp.ts';
 import { clearPost, postHeaders, readCopy, secretEntity, signed, signedAndEncrypted } from './posts.ts';
 import { makeWorld, until, type World, type WorldOptions } from './world.ts';
@@ -211,27 +209,7 @@ describe('REQUIRETLS', () => {
       extensions: [{ oid: '2.5.29.17', valueDer: names }],
     });
     const tls = { key: readFileSync(identity.keyPath), cert: readFileSync(identity.certPath) };
-    return { ca, sink: await otherSink({ tls, extensions }) };
-  }
-
-  /** A post as a client with TLS would have sent it, with REQUIRETLS: the listener of this world has no TLS. */
-  async function received(world: World, post: Buffer, from: string, to: string): Promise<string> {
-    const spool = await openSpool(join(world.root, 'spool'));
-    const id = newId(Date.now());
-    const line = formatEnvelopeLine({
-      from,
-      to: [to],
-      smtpUtf8: false,
-      body8bit: false,
-      requireTls: true,
-      client: 'client.example [192.0.2.1]',
-      helo: 'client.example',
-      protocol: 'ESMTPS',
-      receivedAt: Date.now(),
-    });
-    await spool.receive(id, line, Readable.from([post]));
-    await spool.commit(id);
-    return id;
+    return { ca, server: identity, sink: await otherSink({ tls, extensions }) };
   }
 
   it.each([
@@ -239,15 +217,24 @@ describe('REQUIRETLS', () => {
     ['refused by a relay that does not offer it', ['8BITMIME'], 'required', 'refused'],
     ['refused where TLS is not verified', ['REQUIRETLS', '8BITMIME'], 'opportunistic', 'refused'],
   ] as const)('%s', async (_, extensions, tls, becomes) => {
-    const { ca, sink } = await tlsSink(extensions);
+    const { ca, server, sink } = await tlsSink(extensions);
     const cafile = tls === 'required' ? `, cafile: ${ca.certPath}` : '';
     const world = await worldOf({
+      listen: `listen: {protocol: smtp, port: 0, tls: {cert: ${server.certPath}, key: ${server.keyPath}}}`,
       relay: () => [`relay: {host: localhost, port: ${sink.port}, tls: ${tls}${cafile}}`],
     });
     const alice = await world.person('alice');
     const list = await world.list({ members: [alice] });
     const post = await signedAndEncrypted(alice, list);
-    const id = await received(world, post, alice.address, list.address);
+    const sent = await sendMail({
+      port: world.daemon.port(),
+      from: alice.address,
+      to: [list.address],
+      data: post,
+      tls: () => {},
+      mailParameters: 'REQUIRETLS',
+    });
+    const id = /accepted as (\w+)/.exec(sent.text)?.[1] ?? '';
     const fate = await world.fate({ id });
     const copies = () =>
       sink.messages.filter(({ bytes }) => headerOf(bytes, 'Message-ID') === headerOf(post, 'Message-ID'));
@@ -261,5 +248,27 @@ describe('REQUIRETLS', () => {
       expect(copies()).toEqual([]);
       expect(await world.ledger(id)).toContain('refused needs-tls');
     }
+  });
+
+  it('holds for the mail to the owners with a post that could not be opened', async () => {
+    const { ca, server, sink } = await tlsSink(['REQUIRETLS', '8BITMIME']);
+    const world = await worldOf({
+      listen: `listen: {protocol: smtp, port: 0, tls: {cert: ${server.certPath}, key: ${server.keyPath}}}`,
+      relay: () => [`relay: {host: localhost, port: ${sink.port}, tls: required, cafile: ${ca.certPath}}`],
+    });
+    const [alice, stranger] = [await world.person('alice'), await world.person('stranger')];
+    const list = await world.list({ members: [alice] });
+    await sendMail({
+      port: world.daemon.port(),
+      from: alice.address,
+      to: [list.address],
+      data: await signedAndEncrypted(alice, { address: list.address, identity: stranger }),
+      tls: () => {},
+      mailParameters: 'REQUIRETLS',
+    });
+    const toOwner = () => sink.messages.find(({ to }) => to.includes(list.owner));
+    await sink.until(() => toOwner() !== undefined);
+    expect(toOwner()?.bytes.toString()).toContain('message.eml');
+    expect(toOwner()).toMatchObject({ secure: true, parameters: 'REQUIRETLS' });
   });
 });

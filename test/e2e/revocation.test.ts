@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { parseCertificate } from '../../src/pki/certificate.ts';
 import { cmsSign } from '../kit/openssl.ts';
 import { type Identity, makeCa } from '../kit/pki.ts';
 import { derOf, placesOf, servePki, withCrls } from '../kit/revocation.ts';
@@ -183,7 +184,17 @@ describe('a member whose certificate was revoked', () => {
       postHeaders(bob.address, list.at('sendcert')),
       await signed(renewed, textEntity('here\n')),
     );
-    await world.post(mail, list.at('sendcert'));
+    // RULES 15: a lost key is lost under every certificate, so nothing brings it back but an owner's word.
+    expect(await world.post(mail, list.at('sendcert'))).toMatchObject({
+      event: 'certificate-not-taken',
+      reason: 'revoked-key',
+    });
+    expect(await world.deliveries(id)).toContainEqual(
+      expect.objectContaining({ member: bob.address, state: 'held' }),
+    );
+    const { sha256 } = parseCertificate(renewed.certDer);
+    const approved = await world.daemon.run(['cert', 'approve', bob.address, sha256.slice(0, 16)]);
+    expect(approved).toMatchObject({ code: 0, stderr: '' });
     expect(await readCopy(world.ca, renewed, (await world.copyFor(bob, second)).bytes)).toEqual(entity);
   });
 

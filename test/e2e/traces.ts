@@ -8,11 +8,16 @@ export function traces(
   folder: string,
   daemons: readonly Pick<Daemon, 'log' | 'noise'>[],
 ): string[] {
-  const needles = [text, ...base64Forms(text)].map((form) => Buffer.from(form));
-  const holds = (bytes: Buffer) => needles.some((needle) => bytes.includes(needle));
+  const holds = finderOf(text);
   const files = filesBelow(folder).filter((file) => holds(readIfThere(file)));
   const words = daemons.map(({ log, noise }) => `${JSON.stringify(log)}\n${noise.join('\n')}`).join('\n');
   return [...files.map((file) => relative(folder, file)), ...(holds(Buffer.from(words)) ? ['log'] : [])];
+}
+
+/** Says whether octets hold a text in clear or in base64. */
+export function finderOf(text: string): (bytes: Buffer) => boolean {
+  const needles = [text, ...base64Forms(text)].map((form) => Buffer.from(form));
+  return (bytes) => needles.some((needle) => bytes.includes(needle));
 }
 
 /** What stays the same of a text in base64, for each place in a group of three octets that it may begin at. */

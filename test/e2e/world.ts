@@ -87,6 +87,8 @@ export interface World {
 
 export interface WorldOptions {
   readonly protocol?: 'smtp' | 'lmtp';
+  /** The `listen:` line of etc/reseal.yaml, if not `protocol` alone. */
+  readonly listen?: string;
   /** Lines of etc/reseal.yaml. */
   readonly yaml?: readonly string[];
   readonly daemon?: DaemonOptions;
@@ -122,7 +124,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     join(root, 'etc/reseal.yaml'),
     [
       'hostname: lists.example',
-      `listen: { protocol: ${options.protocol ?? 'smtp'}, port: 0 }`,
+      options.listen ?? `listen: { protocol: ${options.protocol ?? 'smtp'}, port: 0 }`,
       ...(options.relay?.(sink) ?? [`relay: { port: ${sink.port}, tls: none }`]),
       `trust.cafile: ${ca.certPath}`,
       ...(options.yaml ?? []),
@@ -257,7 +259,8 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   return world;
 }
 
-async function bindCertificate(q: Queries, identity: Identity): Promise<void> {
+/** Makes a certificate the one that its owner signs and reads with. */
+export async function bindCertificate(q: Queries, identity: Identity): Promise<void> {
   const certificate = parseCertificate(identity.certDer);
   await upsertCertificate(q, certificateRow(certificate, { source: 'imported', at: 0, signingTime: null }));
   const binding = {

@@ -278,7 +278,7 @@ async function harvest(
   const { address } = person;
   await site.database.write(async (tx) => {
     const known = await knownFor(tx, address);
-    const trust = { anchors, intermediates: [], revocation: revocationOff };
+    const trust = { anchors, intermediates: [], revocation: revocationOff, revokedKeys: new Set<string>() };
     const facts = { address, signature, ...known, ...trust, receivedAt: at };
     const filings = fileCertificates(list, facts);
     await fileHarvest(tx, { list, messageId: 'm', address, filings, signature, at, expiresAt: at + day });

@@ -7,7 +7,7 @@ import { prepareFor } from '../../src/flow/prepare.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import type { CryptoWorkers } from '../../src/smime/workers.ts';
 import type { Copy } from '../../src/smtp/pool.ts';
-import type { RelayedOutcome } from '../../src/smtp/relays.ts';
+import type { RelayedOutcome, Relays } from '../../src/smtp/relays.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { addMembers } from '../../src/store/members.ts';
 import { findPosting, recordVerdict } from '../../src/store/postings.ts';
@@ -20,6 +20,7 @@ import { makeList, makeSite, type TestSite } from './site.ts';
 const bob = 'bob@example.org';
 
 const taken: RelayedOutcome = {
+  to: bob,
   relay: 'mail.example:25',
   ofRecipient: false,
   kind: 'delivered',
@@ -37,13 +38,19 @@ function takingRelay() {
   const first = new Promise<void>((resolve) => {
     come = resolve;
   });
-  const send = async (one: Copy, settle: (outcome: RelayedOutcome) => Promise<void>) => {
+  const send: Relays['send'] = async (one, settle) => {
     sent.push(one);
     come();
-    await settle(taken);
-    return taken;
+    await settle(one.to.map((to) => ({ ...taken, to })));
   };
-  return { sent, first, send, connections: 1, turn: <T>(_copy: unknown, work: () => Promise<T>) => work() };
+  return {
+    sent,
+    first,
+    send,
+    connections: 1,
+    turn: <T>(_copy: unknown, work: () => Promise<T>) => work(),
+    together: (addresses: readonly string[]) => [[...addresses]],
+  };
 }
 
 /** The delivery of a site whose posts came in clear and leave in clear: it has no worker and no key. */
@@ -97,7 +104,7 @@ describe('the delivery', () => {
     delivery.wake();
     await relay.first;
     await delivery.stop();
-    expect(relay.sent.map((one) => [one.to, one.body.toString()])).toEqual([[bob, 'Text\r\n']]);
+    expect(relay.sent.map((one) => [one.to, one.body.toString()])).toEqual([[[bob], 'Text\r\n']]);
     expect(await deliveriesOf(site.database.q, posting)).toMatchObject([{ state: 'delivered', attempts: 1 }]);
     expect(await findPosting(site.database.q, posting)).toMatchObject({ state: 'done' });
   });

@@ -52,7 +52,7 @@ async function harvest(
   };
   const known = await knownFor(site.database.q, address);
   const anchors = { certificates: [parseCertificate(ca.certDer)] };
-  const trust = { anchors, intermediates: [], revocation: revocationOff };
+  const trust = { anchors, intermediates: [], revocation: revocationOff, revokedKeys: new Set<string>() };
   const filings = fileCertificates(list, { address, signature, ...known, ...trust, receivedAt: at });
   return site.database.write((tx) =>
     fileHarvest(tx, { list, messageId: 'm1', address, filings, signature, at, expiresAt: at + day }),

@@ -28,6 +28,7 @@ interface Names {
   readonly encOther: Identity;
   readonly encForeign: Identity;
   readonly encNamesake: Identity;
+  readonly encOver: Identity;
 }
 let ca: TestCa;
 let alice: Names;
@@ -46,6 +47,12 @@ beforeAll(async () => {
     enc: await ca.issue({ ...who, usage: 'keyEncipherment' }),
     encOther: await ca.issue({ ...who, address: 'alice@elsewhere.example', usage: 'keyEncipherment' }),
     encForeign: await foreign.issue({ ...who, usage: 'keyEncipherment', issuerDer: ca.subjectDer }),
+    encOver: await ca.issue({
+      ...who,
+      usage: 'keyEncipherment',
+      notBefore: new Date(now - 48 * hour),
+      notAfter: new Date(now - 24 * hour),
+    }),
     encNamesake: await ca.issue({ name: 'Alice Two', address, usage: 'keyEncipherment' }),
   };
 });
@@ -69,6 +76,8 @@ interface Case {
   readonly replaced?: keyof Names;
   /** Refused or removed by an owner. */
   readonly refused?: keyof Names;
+  /** A certificate of its key was revoked. */
+  readonly revoked?: keyof Names;
   readonly others?: readonly (keyof Names)[];
   /** What the preference of each of them names. */
   readonly othersPrefer?: keyof Names;
@@ -117,6 +126,7 @@ function file(c: Case, say = fated): string {
     anchors: { certificates: [parseCertificate(ca.certDer)] },
     intermediates: [],
     revocation: revocationOff,
+    revokedKeys: new Set(c.revoked ? [certificate(c.revoked).spkiSha256] : []),
     receivedAt: now,
   };
   const nameOf = (one: Certificate) =>
@@ -130,6 +140,9 @@ function file(c: Case, say = fated): string {
 const bothUsed = () => ({ sign: used('both'), enc: used('both') });
 const otherUsed = () => ({ sign: used('sign'), enc: used('encNamesake') });
 const splitUsed = () => ({ sign: used('sign'), enc: used('enc') });
+
+const five = ['1', '2', '3', '4', '5'];
+const knownAlready = 'sign both skip already-known, enc both skip already-known';
 
 describe('fileCertificates', () => {
   it.each<[string, () => Case, string]>([
@@ -354,8 +367,57 @@ describe('fileCertificates', () => {
 
     // What anybody could have put there.
     ["in the bag, another's address", () => ({ signer: 'sign', bag: ['encOther'] }), 'sign sign use first'],
-    ['in the bag, another subject', () => ({ signer: 'sign', bag: ['encNamesake'] }), 'sign sign use first'],
-    ['in the bag, without a path', () => ({ signer: 'sign', bag: ['encForeign'] }), 'sign sign use first'],
+    [
+      'in the bag, another subject',
+      () => ({ signer: 'sign', bag: ['encNamesake'] }),
+      'sign sign use first, enc encNamesake pending candidate',
+    ],
+    [
+      'in the bag, another subject, five wait',
+      () => ({ signer: 'sign', bag: ['encNamesake'], inUse: { sign: used('sign') }, waiting: five }),
+      'sign sign skip already-known, enc encNamesake skip too-many',
+    ],
+    [
+      'in the bag, another subject, in use by a person’s word',
+      () => ({ signer: 'sign', bag: ['encNamesake'], inUse: otherUsed() }),
+      'sign sign skip already-known, enc encNamesake skip already-known',
+    ],
+    [
+      'in the bag, one of the same subject before another',
+      () => ({ signer: 'sign', bag: ['encNamesake', 'enc'] }),
+      'sign sign use first, enc enc use first',
+    ],
+    [
+      'in the bag, without a path',
+      () => ({ signer: 'sign', bag: ['encForeign'] }),
+      'sign sign use first, enc encForeign skip no-path',
+    ],
+    [
+      'in the bag, expired',
+      () => ({ signer: 'sign', bag: ['encOver'] }),
+      'sign sign use first, enc encOver skip expired',
+    ],
+    [
+      'preferred, expired, another beside it',
+      () => ({ signer: 'sign', bag: ['encOver', 'encNamesake'], preference: 'encOver' }),
+      'sign sign use first, enc encOver skip expired, enc encNamesake pending candidate',
+    ],
+    [
+      'a renewal of a key that was revoked',
+      () => ({ signer: 'renewed', inUse: bothUsed(), revoked: 'both' }),
+      'sign renewed pending revoked-key, enc renewed pending revoked-key',
+    ],
+    [
+      'the first known, of a key that was revoked',
+      () => ({ revoked: 'both' }),
+      'sign both pending revoked-key, enc both pending revoked-key',
+    ],
+    [
+      'named by a key that was revoked',
+      () => ({ signer: 'renewed', bag: ['enc'], preference: 'enc', inUse: bothUsed(), revoked: 'both' }),
+      'sign renewed pending revoked-key, enc enc pending changed-key',
+    ],
+    ['harvest off, in use', () => ({ inUse: bothUsed(), policy: { harvest: 'off' } }), knownAlready],
     [
       "preferred, another's address",
       () => ({ signer: 'sign', bag: ['encOther'], preference: 'encOther' }),
@@ -364,7 +426,7 @@ describe('fileCertificates', () => {
     [
       'preferred, without a path',
       () => ({ signer: 'both', bag: ['encForeign'], preference: 'encForeign' }),
-      'sign both use first, enc both use first',
+      'sign both use first, enc encForeign skip no-path, enc both use first',
     ],
     [
       'preferred, but not there',

@@ -19,7 +19,7 @@ import { makeList, makeSite, type TestSite } from './site.ts';
 /** Does all of it; gives how much. */
 async function keep(site: TestSite) {
   const lists = await everyList(site.database.q, {}, () => {});
-  const parts = { ...site, retentionMs: 30 * day, quarantineMs: 30 * day };
+  const parts = { ...site, certificates: site.folder, retentionMs: 30 * day, quarantineMs: 30 * day };
   return eachAlone(houseWork(parts, lists), (_, error) => {
     throw error;
   });

@@ -10,7 +10,7 @@ import { ledgerOf } from '../../src/store/ledger.ts';
 import { addRole } from '../../src/store/lists.ts';
 import { addMembers, findMember } from '../../src/store/members.ts';
 import { setPostingState } from '../../src/store/postings.ts';
-import { bouncesOf, refusalsOf } from '../../src/store/refusals.ts';
+import { bouncesOf, noteReturned, refusalsOf } from '../../src/store/refusals.ts';
 import { claimOldest } from '../kit/claim.ts';
 import { copy, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
@@ -25,6 +25,7 @@ const said = (
   enhanced: string,
   more: Partial<RelayedOutcome> = {},
 ): RelayedOutcome => ({
+  to: a,
   kind,
   code,
   enhanced,
@@ -85,11 +86,24 @@ async function answer(
   const given = rows.flatMap((row) => {
     const outcome = row.state === 'in-flight' ? answers[row.member] : null;
     return outcome
-      ? [{ ready: { row, certificate: null, make: () => Promise.reject(new Error('made')) }, outcome }]
+      ? [{ addressee: { row, certificate: null }, outcome: { ...outcome, to: row.member } }]
       : [];
   });
   await site.database.write((tx) => writeAnswers(tx, parts, given));
   await endPosting(site, posting);
+}
+
+/** A copy that the relay took comes back, for want of a way. */
+async function comesBack(
+  site: TestSite,
+  list: ListContext,
+  { posting, id, member }: { readonly posting: number; readonly id: string; readonly member: string },
+) {
+  const row = (await deliveriesOf(site.database.q, posting)).find((one) => one.member === member);
+  const sent = { deliveryId: row?.id ?? 0, postingId: posting, messageId: id, member, at: site.clock.now() };
+  const said = { listId: list.id, ofRecipient: true, code: '5.4.4', reply: 'no route' };
+  await site.database.write((tx) => noteReturned(tx, sent, said));
+  await judgeAllRefusals(site);
 }
 
 const verdicts = async (site: TestSite, posting: number) =>
@@ -139,6 +153,26 @@ describe('whose doing a refusal is', () => {
     const posting = await posted(site, list, 'm1', { [a]: refused, [b]: taken });
     expect(await verdicts(site, posting)).toEqual([`${a} relay`]);
     expect(site.notices).toEqual([]);
+  });
+
+  it('the relay\u2019s, if it took all copies and sends each of them back alike, one by one', async () => {
+    const { site, list } = await setUp({ 'bounce.threshold': '2', 'bounce.action': 'suspend' });
+    for (const id of ['m1', 'm2', 'm3']) {
+      const posting = await posted(site, list, id, { [a]: taken, [b]: taken, [c]: taken });
+      for (const member of [a, b, c]) await comesBack(site, list, { posting, id, member });
+      expect(await verdicts(site, posting)).toEqual([`${a} relay`, `${b} relay`, `${c} relay`]);
+      site.clock.pass(day);
+    }
+    expect((await findMember(site.database.q, list.id, a))?.state).toBe('active');
+    expect(events(site)[0]).toBe('postmaster@lists.example: the relay refuses posts');
+    expect(JSON.stringify(site.notices[0]?.variables)).toContain('All 3 copies');
+  });
+
+  it('the member\u2019s, if the copies of others stayed where they were', async () => {
+    const { site, list } = await setUp();
+    const posting = await posted(site, list, 'm1', { [a]: taken, [b]: taken, [c]: taken });
+    for (const member of [a, b]) await comesBack(site, list, { posting, id: 'm1', member });
+    expect(await verdicts(site, posting)).toEqual([`${a} member`, `${b} member`]);
   });
 
   it('is not asked before all copies were tried, and not again after that', async () => {
@@ -255,5 +289,18 @@ describe('a relay that is down', () => {
     const [row] = await deliveriesOf(site.database.q, posting);
     expect(row).toMatchObject({ state: 'deferred', reason: 'relay-down', attempts: 1 });
     expect(row?.nextAt).toBe(site.clock.now() + 5 * 60_000);
+  });
+
+  it('but after the final dot, where it may have taken the copy, the attempts count', async () => {
+    const { site, list } = await setUp();
+    const silent = { ...said('deferred', 421, '4.4.2', { relayDown: true, command: '.' }), code: null };
+    const posting = await posted(site, list, 'm1', { [a]: silent });
+    for (let n = 0; n < 2; n++) {
+      site.clock.pass(60 * 60_000);
+      await answer(site, posting, { [a]: silent });
+    }
+    const [row] = await deliveriesOf(site.database.q, posting);
+    expect(row).toMatchObject({ state: 'deferred', attempts: 3 });
+    expect(row?.nextAt).toBeGreaterThan(site.clock.now() + 15 * 60_000);
   });
 });

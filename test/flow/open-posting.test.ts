@@ -138,6 +138,7 @@ describe('a signer', () => {
       anchors: authorities.anchors,
       intermediates: await intermediates(parseCertificate(who.certDer)),
       revocation: await book.policyOf(list),
+      revokedKeys: new Set(),
       receivedAt: clock.now(),
     });
     expect(filings.map(({ purpose, chain }) => [purpose, chain.map((one) => one.subject)])).toEqual([

@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { brandComposed } from '../../src/base/bytes.ts';
 import { recover } from '../../src/flow/recover.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
-import { deliveriesOf } from '../../src/store/deliveries.ts';
+import { deliveriesOf, duePostings, nextDueAt } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
-import { countOpen, findMessage } from '../../src/store/messages.ts';
+import { countOpen, findMessage, setMessageState } from '../../src/store/messages.ts';
 import { newId } from '../../src/store/spool.ts';
 import { recentCrashes, recordCleanStop, recordStart } from '../../src/store/starts.ts';
 import { claimOldest } from '../kit/claim.ts';
@@ -59,6 +59,26 @@ describe('recover', () => {
       level: 'warn',
       id: 'opened',
     });
+  });
+
+  it('parks a message whose copies were being sent as well: they wait, those of others do not', async () => {
+    const site = await makeSite();
+    const list = await makeList(site);
+    const postings = await Promise.all(['sent', 'waits'].map((id) => post(site.database, list.id, id)));
+    for (const posting of postings) await copies(site.database, posting, 3);
+    const done = { state: 'done', reason: null, detail: null, nextAt: null } as const;
+    for (const id of ['sent', 'waits']) await setMessageState(site.database.q, id, done);
+    for (const boot of ['a', 'b', 'c']) await recordStart(site.database.q, { boot, at: t0 - minute });
+    await claimOldest(site.database.q, { lease: 'dead', now: t0, limit: 2, leaseMs: day });
+    await start(site);
+    expect(await findMessage(site.database.q, 'sent')).toMatchObject({ state: 'parked', nextAt: t0 + hour });
+    expect((await ledgerOf(site.database.q, 'sent')).map((line) => line.event)).toEqual(['parked']);
+    const due = () => duePostings(site.database.q, { now: t0 });
+    expect((await due()).map((one) => one.postingId)).toEqual([postings[1]]);
+    await claimOldest(site.database.q, { lease: 'now', now: t0, limit: 10, leaseMs: day });
+    expect(await nextDueAt(site.database.q)).toBeNull();
+    await setMessageState(site.database.q, 'sent', done);
+    expect((await due()).map((one) => one.postingId)).toEqual([postings[0]]);
   });
 
   it('does not count deaths long ago, nor ends in good order', async () => {

@@ -49,6 +49,7 @@ export async function makeSite(): Promise<TestSite> {
         bytes: brandComposed(Buffer.from(`To: ${notice.to}\r\n\r\n${notice.template}\r\n`)),
         to: notice.to,
         envelopeFrom: `${list.name}-bounces@${list.domain}`,
+        requireTls: false,
         subject: notice.template,
         messageId: `<${notices.length}@${list.domain}>`,
         signedWith: null,

@@ -39,6 +39,8 @@ export interface Daemon {
   pass(ms: number): Promise<void>;
   /** SIGTERM; the exit code once it is gone. */
   stop(): Promise<number | null>;
+  /** The exit code, once it is gone by itself. */
+  readonly ended: Promise<number | null>;
   /** SIGKILL, as a power cut would. */
   kill(): Promise<void>;
 }
@@ -122,6 +124,7 @@ export async function startDaemon(root: string, options: DaemonOptions = {}): Pr
       const enough = kept() + 3;
       await logged(() => kept() >= enough);
     },
+    ended: exit,
     stop: () => {
       child.kill('SIGTERM');
       return exit;

@@ -126,8 +126,12 @@ export class Client {
   #socket: Socket;
   readonly #replies = new Replies();
 
-  constructor(where: { port: number } | { path: string }) {
-    this.#socket = 'port' in where ? connect({ host: '127.0.0.1', port: where.port }) : connect(where);
+  /** `from` is the address that the client comes from, of this machine. */
+  constructor(where: { port: number; from?: string } | { path: string }) {
+    this.#socket =
+      'port' in where
+        ? connect({ host: '127.0.0.1', port: where.port, localAddress: where.from ?? '127.0.0.1' })
+        : connect(where);
     this.#replies.attach(this.#socket);
   }
 

@@ -25,6 +25,8 @@ export interface StageInfo {
   readonly connection: number;
   /** Messages that this connection has taken so far. */
   readonly taken: number;
+  /** To say or read what no answer is. */
+  readonly socket: Socket;
 }
 
 export interface SinkMessage {
@@ -155,6 +157,7 @@ class SinkSession {
   #bodySeen = false;
   #secure = false;
   #from = '';
+  #hasSender = false;
   #parameters = '';
   #to: string[] = [];
   #taken = 0;
@@ -253,13 +256,16 @@ class SinkSession {
         await this.#reply('AUTH', line, '', '235 2.7.0 welcome');
         break;
       case 'MAIL':
-        if (!(await this.#reply('MAIL', line, '', '250 2.1.0 ok'))) break;
+        this.#hasSender = await this.#reply('MAIL', line, '', '250 2.1.0 ok');
+        if (!this.#hasSender) break;
         this.#from = path?.[1] ?? '';
         this.#parameters = path?.[2]?.trim() ?? '';
         break;
-      case 'RCPT':
-        if (await this.#reply('RCPT', line, path?.[1] ?? '', '250 2.1.5 ok')) this.#to.push(path?.[1] ?? '');
+      case 'RCPT': {
+        const usual = this.#hasSender ? '250 2.1.5 ok' : '503 5.5.1 no sender';
+        if (await this.#reply('RCPT', line, path?.[1] ?? '', usual)) this.#to.push(path?.[1] ?? '');
         break;
+      }
       case 'DATA': {
         const usual = this.#to.length > 0 ? '354 go ahead' : '503 5.5.1 no recipients';
         this.#inData = await this.#reply('DATA', line, '', usual);
@@ -280,7 +286,14 @@ class SinkSession {
 
   /** Answers; true if the answer was 2xx or 3xx. */
   async #reply(stage: Stage, line: string, to: string, usual: string | null): Promise<boolean> {
-    const info = { line, from: this.#from, to, connection: this.#number, taken: this.#taken };
+    const info = {
+      line,
+      from: this.#from,
+      to,
+      connection: this.#number,
+      taken: this.#taken,
+      socket: this.#socket,
+    };
     const text = (await this.#options.answer?.(stage, info)) ?? usual;
     if (text === drop) this.#socket.destroy();
     if (text === drop || text === hang) await new Promise(() => {});

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 
 /** One SMTP or LMTP transaction over a plain socket, without a library between the test and the octets. */
 export interface Mail {
@@ -7,6 +8,8 @@ export interface Mail {
   readonly host?: string;
   readonly path?: string;
   readonly lmtp?: boolean;
+  /** STARTTLS after EHLO; told the server's certificate (SHA-256). */
+  readonly tls?: (fingerprint: string) => void;
   readonly from: string;
   readonly to: readonly string[];
   /** The message with CRLF line ends; dots are stuffed here, nothing else is changed. */
@@ -39,6 +42,12 @@ export async function sendMail(mail: Mail): Promise<SendResult> {
     if (greeting.code !== 220) return early(greeting);
     const hello = await session.command(`${mail.lmtp ? 'LHLO' : 'EHLO'} client.example`);
     if (hello.code !== 250) return early(hello);
+    if (mail.tls !== undefined) {
+      const begin = await session.command('STARTTLS');
+      if (begin.code !== 220) return early(begin);
+      mail.tls(await session.startTls());
+      await session.command(`${mail.lmtp ? 'LHLO' : 'EHLO'} client.example`);
+    }
     const parameters = mail.mailParameters === undefined ? '' : ` ${mail.mailParameters}`;
     const from = await session.command(`MAIL FROM:<${mail.from}>${parameters}`);
     if (from.code !== 250) return early(from);
@@ -70,20 +79,21 @@ interface Session {
   write(bytes: Buffer): void;
   reply(): Promise<Reply>;
   command(line: string): Promise<Reply>;
+  /** The certificate of the server, which nobody verifies. */
+  startTls(): Promise<string>;
   close(): void;
 }
 
 async function openSession(mail: Mail): Promise<Session> {
-  const socket: Socket =
+  let socket: Socket =
     mail.path === undefined ? connect(mail.port ?? 25, mail.host ?? '127.0.0.1') : connect(mail.path);
   const waiting: { resolve: (reply: Reply) => void; reject: (error: Error) => void }[] = [];
   const replies: Reply[] = [];
   let buffered = '';
   let lines: string[] = [];
   let broken: Error | null = null;
-  socket.setEncoding('utf8');
-  socket.on('data', (text: string) => {
-    buffered += text;
+  const take = (piece: Buffer): void => {
+    buffered += piece.toString('utf8');
     for (let end = buffered.indexOf('\r\n'); end >= 0; end = buffered.indexOf('\r\n')) {
       const line = buffered.slice(0, end);
       buffered = buffered.slice(end + 2);
@@ -95,13 +105,17 @@ async function openSession(mail: Mail): Promise<Session> {
       if (next === undefined) replies.push(reply);
       else next.resolve(reply);
     }
-  });
+  };
   const fail = (error: Error) => {
     broken ??= error;
     for (const one of waiting.splice(0)) one.reject(broken);
   };
-  socket.on('error', fail);
-  socket.on('close', () => fail(new Error('the server closed the connection')));
+  const listen = (): void => {
+    socket.on('data', take);
+    socket.on('error', fail);
+    socket.on('close', () => fail(new Error('the server closed the connection')));
+  };
+  listen();
 
   const reply = (): Promise<Reply> =>
     new Promise((resolve, reject) => {
@@ -117,6 +131,16 @@ async function openSession(mail: Mail): Promise<Session> {
       socket.write(`${line}\r\n`);
       return reply();
     },
+    startTls: () =>
+      new Promise((resolve, reject) => {
+        socket.removeAllListeners('data');
+        const secure: TLSSocket = connectTls({ socket, rejectUnauthorized: false }, () =>
+          resolve(secure.getPeerCertificate().fingerprint256.replaceAll(':', '').toLowerCase()),
+        );
+        secure.once('error', reject);
+        socket = secure;
+        listen();
+      }),
     close: () => void socket.destroy(),
   };
 }

@@ -18,7 +18,7 @@ const naming = {
   address: 'conseil@lists.example.org',
   use: 'both',
 } as const;
-const keyKinds = ['rsa-2048', 'rsa-3072', 'p-256', 'p-384', 'ed25519', 'x25519'] as const;
+const keyKinds = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'p-256', 'p-384', 'ed25519', 'x25519'] as const;
 
 const openssl = async (command: string, content: string): Promise<string> => {
   const path = join(tempFolder(), 'in.pem');
@@ -35,6 +35,7 @@ describe('makeKey', () => {
       'p-256': 'prime256v1',
       'p-384': 'secp384r1',
       'rsa-2048': 2048,
+      'rsa-4096': 4096,
       'rsa-3072': 3072,
     };
     expect(modulusLength ?? namedCurve ?? asymmetricKeyType).toBe(names[kind] ?? kind);

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { loadKeyPairs, loadPrivateKey, pairFor, privateKeyFromPem } from '../../src/pki/keys.ts';
 import { mustRun } from '../kit/client.ts';
 import { type Identity, makeCa, makeSelfSigned, nextKey } from '../kit/pki.ts';
@@ -295,6 +295,17 @@ describe('loadKeyPairs', () => {
     writeFileSync(path, await plainPem(), { mode: 0o600 });
     execFileSync('chown', ['nobody', path]);
     expect((await loadPrivateKey(path, null)).type).toBe('private');
-    rmSync(path);
+    const { uid } = statSync(path);
+    const user = vi.spyOn(process, 'geteuid').mockReturnValue(uid + 1);
+    try {
+      expect(await caught(loadPrivateKey(path, null))).toMatchObject({
+        code: 'key-mode',
+        message: expect.stringContaining(`belongs to another user (chown it to user ${uid + 1})`),
+      });
+      user.mockReturnValue(uid);
+      expect((await loadPrivateKey(path, null)).type).toBe('private');
+    } finally {
+      user.mockRestore();
+    }
   });
 });

@@ -150,7 +150,10 @@ describe('a sealing', () => {
       'cipher',
       'contentType',
       'dispose',
+      // Wrapped keys go in and out, the key itself never does.
+      'headOf',
       'sharedLines',
+      'wrap',
     ]);
   });
 });

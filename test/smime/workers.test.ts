@@ -119,8 +119,9 @@ describe('the crypto workers', () => {
       { sha256: 'gone', transport: 'rsa' } as const,
     ];
     const [one, bad, two, gone] = await session.address(recipients, findKeys);
-    expect(bad).toEqual({ unusable: expect.any(String) });
-    expect(gone).toEqual({ unusable: expect.stringContaining('not stored') });
+    expect(bad).toEqual({ at: [1], unusable: expect.any(String) });
+    expect(gone).toEqual({ at: [3], unusable: expect.stringContaining('not stored') });
+    expect([one?.at, two?.at]).toEqual([[0], [2]]);
     // What it has met it does not ask for again.
     const [again] = await session.address([recipientOf(people.alice)], findKeys);
     expect(again).toMatchObject({ phase: one && 'phase' in one ? one.phase : null });
@@ -139,6 +140,26 @@ describe('the crypto workers', () => {
     await session.end();
     await session.end();
     await expect(session.address([], noKeys)).rejects.toMatchObject({ code: 'sealing-gone' });
+  });
+
+  it('address one copy to several together, without those whose keys are bad', async () => {
+    const workers = pool(real);
+    const session = await workers.seal(new Plaintext(Buffer.from(plain)), 'aes-256-cbc');
+    const findKeys = async () => [keyOf(people.alice), keyOf(people.mallory)];
+    const gone = { sha256: 'gone', transport: 'rsa' } as const;
+    const to = [recipientOf(people.alice), gone, recipientOf(people.mallory)];
+    const [none, shared, ...more] = await session.address(to, findKeys, true);
+    expect(more).toEqual([]);
+    expect(none).toEqual({ at: [1], unusable: expect.stringContaining('not stored') });
+    if (!shared || !('head' in shared)) throw new Error('not addressed');
+    expect(shared.at).toEqual([0, 2]);
+    const body = Buffer.concat([shared.head, await session.lines(shared.phase)]);
+    const der = Buffer.from(body.toString('latin1'), 'base64');
+    for (const who of [people.alice, people.mallory])
+      expect((await cmsDecrypt(who, der)).content.equals(plain)).toBe(true);
+    expect(await session.address([gone], findKeys, true)).toEqual([
+      { at: [0], unusable: expect.stringContaining('not stored') },
+    ]);
   });
 
   it('leave the entity to seal as it was', async () => {
@@ -272,9 +293,9 @@ describe('a worker that', () => {
     queued.catch(() => undefined);
     await expect(bad).rejects.toMatchObject({ code: 'worker-died' });
     // In the queue of the thread that died, and after it.
-    await expect(queued).rejects.toMatchObject({ code: 'worker-died' });
-    await expect(session.address([], noKeys)).rejects.toMatchObject({ code: 'worker-died' });
-    await expect(session.lines(0)).rejects.toMatchObject({ code: 'worker-died' });
+    await expect(queued).rejects.toMatchObject({ code: 'worker-restarted' });
+    await expect(session.address([], noKeys)).rejects.toMatchObject({ code: 'worker-restarted' });
+    await expect(session.lines(0)).rejects.toMatchObject({ code: 'worker-restarted' });
     await expect(session.end()).resolves.toBeUndefined();
     const fresh = await workers.seal(new Plaintext(Buffer.from('x')), 'aes-256-cbc');
     expect(fresh.contentType).toBe('sealed 1');

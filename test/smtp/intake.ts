@@ -71,6 +71,8 @@ export async function startIntake(
     hostname: 'lists.example',
     size: Number(settings.get('size') ?? 1000),
     maxClients: 10,
+    maxPerAddress: 10,
+    exempt: [],
     maxRecipients: Number(settings.get('maxRecipients') ?? 10),
     lookup: async (address) => {
       if (settings.get('lookup') === 'broken') throw new Error('SQLITE_CORRUPT: /secret/db');

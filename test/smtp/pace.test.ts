@@ -15,7 +15,7 @@ function paceOf(perMinute: number | null) {
 /** Sends all that may go now. */
 function burst(pace: ReturnType<typeof makePace>): number {
   let count = 0;
-  for (; pace.waitMs() === 0 && count < 1000; count++) pace.count();
+  for (; pace.waitMs() === 0 && count < 1000; count++) pace.count(1);
   return count;
 }
 
@@ -43,7 +43,7 @@ describe('a pace', () => {
 
   it('says how long it is until the next', () => {
     const { pace, pass } = paceOf(60);
-    pace.count();
+    pace.count(1);
     const wait = pace.waitMs();
     expect(wait).toBeGreaterThanOrEqual(1000);
     expect(wait).toBeLessThan(1010);
@@ -51,10 +51,16 @@ describe('a pace', () => {
     expect(pace.waitMs()).toBe(0);
   });
 
+  it('counts each recipient of a copy', () => {
+    const { pace } = paceOf(60);
+    pace.count(100);
+    expect(pace.waitMs()).toBeGreaterThanOrEqual(100_000);
+  });
+
   it('sends back what would wait too long, each to another time, and never the first in line', () => {
     const { pace } = paceOf(60);
     expect(pace.turnsAway(0, 100)).toBeNull();
-    pace.count();
+    pace.count(1);
     expect(pace.turnsAway(0, 100)).toBeNull();
     expect(pace.turnsAway(1, 2000)).toBeNull();
     expect(pace.turnsAway(2, 2000)).toMatchObject({ kind: 'deferred', relayDown: false, afterMs: 3000 });

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { type PoolTimes, RelayPool, type RelayTarget } from '../../src/smtp/pool.ts';
 import { drop, hang, type SinkOptions, type Stage, startSink } from '../kit/sink.ts';
-import { copyFor, targetOf } from './copies.ts';
+import { copyFor, sendOne, targetOf } from './copies.ts';
 
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -33,7 +33,7 @@ function gate(): { readonly opened: Promise<null>; open(): void } {
 describe('connections', () => {
   it('are reused: one connection, many copies, no RSET between', async () => {
     const { sink, pool } = await sinkAndPool({});
-    for (const to of members(5)) expect((await pool.send(copyFor(to))).kind).toBe('delivered');
+    for (const to of members(5)) expect((await sendOne(pool, copyFor(to))).kind).toBe('delivered');
     expect(sink.connections.total).toBe(1);
     expect(sink.messages.map((m) => m.to[0])).toEqual(members(5));
     expect(sink.commands).not.toContain('RSET');
@@ -45,7 +45,7 @@ describe('connections', () => {
       { answer: (stage) => (stage === '.' ? hold.opened : null) },
       { connections: 3 },
     );
-    const sent = Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    const sent = Promise.all(members(20).map((to) => sendOne(pool, copyFor(to))));
     await sink.until(() => sink.commands.filter((line) => line === 'DATA').length === 3);
     hold.open();
     expect((await sent).every((outcome) => outcome.kind === 'delivered')).toBe(true);
@@ -57,23 +57,23 @@ describe('connections', () => {
 
   it('are not opened for less work than there is', async () => {
     const { sink, pool } = await sinkAndPool({}, { connections: 10 });
-    await Promise.all(members(2).map((to) => pool.send(copyFor(to))));
+    await Promise.all(members(2).map((to) => sendOne(pool, copyFor(to))));
     expect(sink.connections.total).toBeLessThanOrEqual(2);
   });
 
   it('are replaced after a number of copies', async () => {
     const { sink, pool } = await sinkAndPool({}, {}, { copiesPerConnection: 2 });
-    await Promise.all(members(5).map((to) => pool.send(copyFor(to))));
+    await Promise.all(members(5).map((to) => sendOne(pool, copyFor(to))));
     expect(sink.messages.map((m) => m.connection)).toEqual([1, 1, 2, 2, 3]);
     expect(sink.connections.peak).toBe(1);
   });
 
   it('are closed with QUIT when idle', async () => {
     const { sink, pool } = await sinkAndPool({}, {}, { idleMs: 10 });
-    await pool.send(copyFor('a@x.example'));
+    await sendOne(pool, copyFor('a@x.example'));
     await sink.until(() => sink.connections.open === 0);
     expect(sink.commands.at(-1)).toBe('QUIT');
-    expect((await pool.send(copyFor('b@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('b@x.example'))).kind).toBe('delivered');
     expect(sink.connections.total).toBe(2);
   });
 
@@ -82,7 +82,7 @@ describe('connections', () => {
       answer: (stage, info) => (stage === 'RCPT' && info.to.startsWith('no') ? '550 5.1.1 who?' : null),
     });
     const outcomes = await Promise.all(
-      ['no@x.example', 'a@x.example', 'no2@x.example'].map((to) => pool.send(copyFor(to))),
+      ['no@x.example', 'a@x.example', 'no2@x.example'].map((to) => sendOne(pool, copyFor(to))),
     );
     expect(outcomes.map((outcome) => outcome.kind)).toEqual(['refused', 'delivered', 'refused']);
     expect(sink.messages.map((m) => m.to)).toEqual([['a@x.example']]);
@@ -94,8 +94,8 @@ describe('connections', () => {
     const { sink, pool } = await sinkAndPool({
       answer: (stage, info) => (stage === 'MAIL' && info.connection === 1 && info.taken === 1 ? drop : null),
     });
-    expect((await pool.send(copyFor('a@x.example'))).kind).toBe('delivered');
-    expect((await pool.send(copyFor('b@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('a@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('b@x.example'))).kind).toBe('delivered');
     expect(sink.connections.total).toBe(2);
   });
 
@@ -110,11 +110,11 @@ describe('connections', () => {
       },
       { connections: 3 },
     );
-    const first = members(3).map((to) => pool.send(copyFor(to)));
+    const first = members(3).map((to) => sendOne(pool, copyFor(to)));
     await sink.until(() => sink.commands.filter((line) => line === 'DATA').length === 3);
     hold.open();
     await Promise.all(first);
-    expect((await pool.send(copyFor('b@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('b@x.example'))).kind).toBe('delivered');
     expect(sink.connections.total).toBe(4);
   });
 
@@ -122,7 +122,7 @@ describe('connections', () => {
     const { sink, pool } = await sinkAndPool({
       answer: (stage, info) => (stage === 'MAIL' && info.taken === 2 ? '421 4.7.0 enough' : null),
     });
-    const outcomes = await Promise.all(members(5).map((to) => pool.send(copyFor(to))));
+    const outcomes = await Promise.all(members(5).map((to) => sendOne(pool, copyFor(to))));
     expect(outcomes.map((outcome) => outcome.kind)).toEqual(Array(5).fill('delivered'));
     expect(sink.connections.total).toBe(3);
   });
@@ -131,8 +131,8 @@ describe('connections', () => {
     const { sink, pool } = await sinkAndPool({
       answer: (stage, info) => (stage === 'MAIL' && info.line.includes('bad') ? drop : null),
     });
-    await pool.send(copyFor('a@x.example'));
-    const outcome = await pool.send(copyFor('b@x.example', { from: 'bad@x.example' }));
+    await sendOne(pool, copyFor('a@x.example'));
+    const outcome = await sendOne(pool, copyFor('b@x.example', { from: 'bad@x.example' }));
     expect(outcome).toMatchObject({ kind: 'deferred', relayDown: false });
     expect(sink.connections.total).toBe(2);
   });
@@ -145,7 +145,7 @@ describe('connections', () => {
       },
       { connections: 8 },
     );
-    const outcomes = await Promise.all(members(30).map((to) => pool.send(copyFor(to))));
+    const outcomes = await Promise.all(members(30).map((to) => sendOne(pool, copyFor(to))));
     expect(outcomes.every((outcome) => outcome.kind === 'delivered')).toBe(true);
     expect(sink.messages.every((m) => m.connection <= 2)).toBe(true);
   });
@@ -158,7 +158,7 @@ describe('a broken connection', () => {
       { connections: 2 },
     );
     const copies = members(10).map((to, i) => copyFor(to, i === 4 ? { from: 'poison@x.example' } : {}));
-    const outcomes = await Promise.all(copies.map((copy) => pool.send(copy)));
+    const outcomes = await Promise.all(copies.map((copy) => sendOne(pool, copy)));
     expect(outcomes.map((outcome) => outcome.kind)).toEqual(
       copies.map((copy) => (copy.from.startsWith('poison') ? 'deferred' : 'delivered')),
     );
@@ -172,10 +172,10 @@ describe('a relay that is down', () => {
       { answer: (stage) => (stage === 'CONN' ? '554 5.3.2 closed' : null) },
       { connections: 5 },
     );
-    const outcomes = await Promise.all(members(50).map((to) => pool.send(copyFor(to))));
+    const outcomes = await Promise.all(members(50).map((to) => sendOne(pool, copyFor(to))));
     expect(outcomes.every((outcome) => outcome.kind === 'deferred' && outcome.relayDown)).toBe(true);
     expect(outcomes[49]?.text).toBe('closed');
-    await pool.send(copyFor('late@x.example'));
+    await sendOne(pool, copyFor('late@x.example'));
     expect(sink.connections.total).toBe(1);
   });
 
@@ -186,12 +186,12 @@ describe('a relay that is down', () => {
       { connections: 5 },
       { downMs: 20 },
     );
-    expect((await pool.send(copyFor('a@x.example'))).relayDown).toBe(true);
+    expect((await sendOne(pool, copyFor('a@x.example'))).relayDown).toBe(true);
     closed = false;
-    let outcome = await pool.send(copyFor('b@x.example'));
+    let outcome = await sendOne(pool, copyFor('b@x.example'));
     while (outcome.relayDown) {
       await new Promise((resolve) => setImmediate(resolve));
-      outcome = await pool.send(copyFor('b@x.example'));
+      outcome = await sendOne(pool, copyFor('b@x.example'));
     }
     expect(outcome.kind).toBe('delivered');
     expect(sink.connections.total).toBe(2);
@@ -202,7 +202,7 @@ describe('a relay that is down', () => {
       { answer: (stage) => (stage === 'RCPT' ? hang : null) },
       { timeoutMs: 60 },
     );
-    const outcomes = await Promise.all(members(5).map((to) => pool.send(copyFor(to))));
+    const outcomes = await Promise.all(members(5).map((to) => sendOne(pool, copyFor(to))));
     expect(outcomes.every((outcome) => outcome.kind === 'deferred' && outcome.relayDown)).toBe(true);
     expect(sink.connections.total).toBe(1);
   });
@@ -222,14 +222,14 @@ describe('a relay that stays down', () => {
       { connections: 5 },
       { downMs: 40, longestDownMs: 100 },
     );
-    await Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    await Promise.all(members(20).map((to) => sendOne(pool, copyFor(to))));
     await sink.until(() => times.length === 5);
     const waits = times.slice(1).map((at, index) => at - (times[index] ?? 0));
     // 40, 80, and 100 at most; a busy machine is late, never early.
     for (const [index, least] of [39, 79, 99, 99].entries())
       expect(waits[index]).toBeGreaterThanOrEqual(least);
     expect(sink.connections.peak).toBe(1);
-    expect((await pool.send(copyFor('a@x.example'))).relayDown).toBe(true);
+    expect((await sendOne(pool, copyFor('a@x.example'))).relayDown).toBe(true);
   });
 
   it('that answers connections but no copy gets one copy at a time', async () => {
@@ -239,16 +239,16 @@ describe('a relay that stays down', () => {
       { connections: 5 },
       { downMs: 100 },
     );
-    await Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    await Promise.all(members(20).map((to) => sendOne(pool, copyFor(to))));
     await sink.until(() => sink.connections.open === 0);
     const before = sink.commands.filter((line) => line.startsWith('MAIL')).length;
     await untilUp(pool);
-    const outcomes = await Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    const outcomes = await Promise.all(members(20).map((to) => sendOne(pool, copyFor(to))));
     expect(outcomes.every((outcome) => outcome.relayDown)).toBe(true);
     expect(sink.commands.filter((line) => line.startsWith('MAIL'))).toHaveLength(before + 1);
     isHung = false;
     await untilUp(pool);
-    const after = await Promise.all(members(20).map((to) => pool.send(copyFor(to))));
+    const after = await Promise.all(members(20).map((to) => sendOne(pool, copyFor(to))));
     expect(after.every((outcome) => outcome.kind === 'delivered')).toBe(true);
   });
 });
@@ -261,7 +261,7 @@ describe('a rate', () => {
   it('spreads copies over time, and sends back what would stand in line too long', async () => {
     const { sink, pool } = await sinkAndPool({}, { connections: 5, perMinute: 1200 }, { lineMs: 400 });
     const began = performance.now();
-    const outcomes = await Promise.all(members(30).map((to) => pool.send(copyFor(to))));
+    const outcomes = await Promise.all(members(30).map((to) => sendOne(pool, copyFor(to))));
     const took = performance.now() - began;
     const sent = outcomes.filter((outcome) => outcome.kind === 'delivered').length;
     // One each 50 ms, two at once: about ten in line.
@@ -282,7 +282,7 @@ describe('close', () => {
   it('answers copies that wait, finishes the one under way, says QUIT', async () => {
     const hold = gate();
     const { sink, pool } = await sinkAndPool({ answer: (stage) => (stage === '.' ? hold.opened : null) });
-    const sent = members(3).map((to) => pool.send(copyFor(to)));
+    const sent = members(3).map((to) => sendOne(pool, copyFor(to)));
     await sink.until(() => sink.commands.includes('DATA'));
     const closed = pool.close(5000);
     expect((await Promise.all(sent.slice(1))).map((o) => o.text)).toEqual(
@@ -292,7 +292,10 @@ describe('close', () => {
     expect((await sent[0])?.kind).toBe('delivered');
     await closed;
     expect(sink.commands.at(-1)).toBe('QUIT');
-    expect(await pool.send(copyFor('late@x.example'))).toMatchObject({ kind: 'deferred', relayDown: false });
+    expect(await sendOne(pool, copyFor('late@x.example'))).toMatchObject({
+      kind: 'deferred',
+      relayDown: false,
+    });
   });
 
   it.each(['CONN', 'MAIL', '.'] as const)(
@@ -300,7 +303,7 @@ describe('close', () => {
     async (stage) => {
       const hung = { answer: (at: Stage) => (at === stage ? hang : null) };
       const { sink, pool } = await sinkAndPool(hung, { timeoutMs: 60_000 });
-      const sent = pool.send(copyFor('a@x.example'));
+      const sent = sendOne(pool, copyFor('a@x.example'));
       await sink.until(() => sink.connections.total === 1 && (stage === 'CONN' || sink.commands.length >= 2));
       await pool.close(10);
       expect((await sent).kind).toBe('deferred');

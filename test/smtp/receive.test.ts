@@ -139,6 +139,28 @@ describe('limits', () => {
     await receiver.close(100);
   });
 
+  it('of one address: one client too many gets 421 with the reason, and others come in', async () => {
+    const { receiver } = await startIntake(new Map(), { maxPerAddress: 2 });
+    const port = receiver.port ?? 0;
+    const kept = [new Client({ port }), new Client({ port })];
+    for (const client of kept) expect(await client.reply()).toMatch(/^220 /);
+    const many = Array.from({ length: 30 }, () => new Client({ port }));
+    for (const client of many) {
+      expect(await client.reply()).toBe(
+        '421 4.7.0 too many connections from your address, try again in a moment (127.0.0.1)',
+      );
+      expect(await client.reply()).toBeNull();
+    }
+    const other = new Client({ port, from: '127.0.0.2' });
+    expect(await other.reply()).toMatch(/^220 /);
+    await kept[0]?.hangUp();
+    let greeting: string | null;
+    do greeting = await new Client({ port }).reply();
+    while (greeting?.startsWith('421'));
+    expect(greeting).toMatch(/^220 /);
+    await receiver.close(100);
+  });
+
   it('are greeted at once: a mail server may make a connection for each message', async () => {
     const { receiver } = await startIntake(new Map());
     const began = performance.now();

@@ -7,7 +7,7 @@ import { type Outcome, RelayPool, type RelayTarget } from '../../src/smtp/pool.t
 import { makeCa } from '../kit/pki.ts';
 import { drop, hang, type SinkOptions, type Stage, startSink } from '../kit/sink.ts';
 import { tempFolder } from '../kit/tmp.ts';
-import { copyFor, sharedBody, targetOf } from './copies.ts';
+import { copyFor, sendOne, sharedBody, targetOf } from './copies.ts';
 
 const open: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -29,7 +29,7 @@ const answering = (at: Stage, reply: string): SinkOptions => ({
 describe('a copy over SMTP', () => {
   it('arrives octet for octet, dots included', async () => {
     const { sink, pool } = await sinkAndPool({});
-    const outcome = await pool.send(copyFor('a@x.example'));
+    const outcome = await sendOne(pool, copyFor('a@x.example'));
     expect(outcome).toEqual({
       kind: 'delivered',
       code: 250,
@@ -49,33 +49,33 @@ describe('a copy over SMTP', () => {
     const body = Buffer.alloc(3_000_000, '.line that begins with a dot\r\n');
     body.write('\r\n', body.length - 2);
     const before = Buffer.from(body);
-    expect((await pool.send(copyFor('a@x.example', { body }))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('a@x.example', { body }))).kind).toBe('delivered');
     expect(sink.messages[0]?.bytes.subarray(-body.length).equals(before)).toBe(true);
     expect(body.equals(before)).toBe(true);
   });
 
   it('goes without PIPELINING and with an empty head', async () => {
     const { sink, pool } = await sinkAndPool({ extensions: [] });
-    expect((await pool.send(copyFor('a@x.example', { head: Buffer.alloc(0) }))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('a@x.example', { head: Buffer.alloc(0) }))).kind).toBe('delivered');
     expect(sink.messages[0]?.bytes).toEqual(sharedBody);
   });
 
   it('has the null sender when it has', async () => {
     const { sink, pool } = await sinkAndPool({});
-    await pool.send(copyFor('a@x.example', { from: '' }));
+    await sendOne(pool, copyFor('a@x.example', { from: '' }));
     expect(sink.commands).toContain('MAIL FROM:<>');
   });
 
   it('goes over a unix socket by LMTP', async () => {
     const path = join(tempFolder(), 'lmtp');
     const { sink, pool } = await sinkAndPool({ path, lmtp: true }, { socketPath: path, lmtp: true });
-    expect((await pool.send(copyFor('a@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('a@x.example'))).kind).toBe('delivered');
     expect(sink.commands[0]).toBe('LHLO lists.example');
   });
 
   it('is never sent to an address that would break the command', async () => {
     const { sink, pool } = await sinkAndPool({});
-    const outcome = await pool.send(copyFor('a@x.example>\r\nRCPT TO:<b@x.example'));
+    const outcome = await sendOne(pool, copyFor('a@x.example>\r\nRCPT TO:<b@x.example'));
     expect(outcome).toMatchObject({ kind: 'refused', code: null });
     expect(sink.commands.some((line) => line.startsWith('RCPT'))).toBe(false);
   });
@@ -86,8 +86,8 @@ describe('parameters and what the relay must offer for them', () => {
 
   it('announces size, 8BITMIME and SMTPUTF8, each for its own copy only', async () => {
     const { sink, pool } = await sinkAndPool({ extensions: all });
-    await pool.send(copyFor('a@x.example', { smtpUtf8: true, body8bit: true }));
-    await pool.send(copyFor('a@x.example'));
+    await sendOne(pool, copyFor('a@x.example', { smtpUtf8: true, body8bit: true }));
+    await sendOne(pool, copyFor('a@x.example'));
     const size = copyFor('a@x.example').head.length + sharedBody.length;
     expect(sink.messages.map((m) => m.parameters)).toEqual([
       `BODY=8BITMIME SIZE=${size} SMTPUTF8`,
@@ -97,7 +97,7 @@ describe('parameters and what the relay must offer for them', () => {
 
   it('says SMTPUTF8 once for an international address', async () => {
     const { sink, pool } = await sinkAndPool({ extensions: ['SMTPUTF8'] });
-    await pool.send(copyFor('jürgen@x.example', { smtpUtf8: true }));
+    await sendOne(pool, copyFor('jürgen@x.example', { smtpUtf8: true }));
     expect(sink.messages[0]).toMatchObject({ to: ['jürgen@x.example'], parameters: 'SMTPUTF8' });
   });
 
@@ -111,7 +111,7 @@ describe('parameters and what the relay must offer for them', () => {
     'refuses with %s when the relay offers only %s, and sends nothing',
     async (enhanced, extensions, more) => {
       const { sink, pool } = await sinkAndPool({ extensions });
-      expect(await pool.send(copyFor('a@x.example', more))).toMatchObject({
+      expect(await sendOne(pool, copyFor('a@x.example', more))).toMatchObject({
         kind: 'refused',
         code: null,
         enhanced,
@@ -122,7 +122,7 @@ describe('parameters and what the relay must offer for them', () => {
 
   it('sends an all-ASCII copy of an SMTPUTF8 message to a relay without it', async () => {
     const { sink, pool } = await sinkAndPool({ extensions: [] });
-    expect((await pool.send(copyFor('a@x.example', { smtpUtf8: true }))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('a@x.example', { smtpUtf8: true }))).kind).toBe('delivered');
     expect(sink.messages[0]?.parameters).toBe('');
   });
 
@@ -162,20 +162,20 @@ describe('replies at each stage', () => {
   for (const { extensions } of ways)
     it.each(cases)(`%s: %s (${extensions[0] ?? 'one by one'})`, async (stage, reply, expected) => {
       const { pool } = await sinkAndPool({ ...answering(stage, reply), extensions });
-      expect(await pool.send(copyFor('a@x.example'))).toMatchObject(expected);
+      expect(await sendOne(pool, copyFor('a@x.example'))).toMatchObject(expected);
     });
 
   it.each(cases.filter(([stage]) => ['RCPT', 'DATA', '.'].includes(stage)))(
     'LMTP %s: %s',
     async (stage, reply, expected) => {
       const { pool } = await sinkAndPool({ ...answering(stage, reply), lmtp: true }, { lmtp: true });
-      expect(await pool.send(copyFor('a@x.example'))).toMatchObject(expected);
+      expect(await sendOne(pool, copyFor('a@x.example'))).toMatchObject(expected);
     },
   );
 
   it('falls back to HELO', async () => {
     const { sink, pool } = await sinkAndPool(answering('EHLO', '502 5.5.1 what?'));
-    expect((await pool.send(copyFor('a@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('a@x.example'))).kind).toBe('delivered');
     expect(sink.commands.slice(0, 2)).toEqual(['EHLO lists.example', 'HELO lists.example']);
   });
 });
@@ -185,7 +185,7 @@ describe('silence and broken connections', () => {
     'a hang at %s ends by time',
     async (stage) => {
       const { pool } = await sinkAndPool(answering(stage, hang), { timeoutMs: 60 });
-      expect(await pool.send(copyFor('a@x.example'))).toMatchObject({
+      expect(await sendOne(pool, copyFor('a@x.example'))).toMatchObject({
         kind: 'deferred',
         code: null,
         relayDown: true,
@@ -195,7 +195,7 @@ describe('silence and broken connections', () => {
 
   it.each(['CONN', 'EHLO'] as const)('a break at %s means that the relay is down', async (stage) => {
     const { pool } = await sinkAndPool(answering(stage, drop));
-    expect(await pool.send(copyFor('a@x.example'))).toMatchObject({ kind: 'deferred', relayDown: true });
+    expect(await sendOne(pool, copyFor('a@x.example'))).toMatchObject({ kind: 'deferred', relayDown: true });
   });
 
   it.each(['MAIL', 'RCPT', 'DATA', 'BODY', '.'] as const)(
@@ -204,8 +204,11 @@ describe('silence and broken connections', () => {
       const { sink, pool } = await sinkAndPool({
         answer: (at, info) => (at === stage && info.connection === 1 ? drop : null),
       });
-      expect(await pool.send(copyFor('a@x.example'))).toMatchObject({ kind: 'deferred', relayDown: false });
-      expect((await pool.send(copyFor('b@x.example'))).kind).toBe('delivered');
+      expect(await sendOne(pool, copyFor('a@x.example'))).toMatchObject({
+        kind: 'deferred',
+        relayDown: false,
+      });
+      expect((await sendOne(pool, copyFor('b@x.example'))).kind).toBe('delivered');
       expect(sink.messages).toHaveLength(1);
     },
   );
@@ -215,15 +218,18 @@ describe('silence and broken connections', () => {
       answer: (at, info) => (at === 'BODY' && info.connection === 1 ? '552 5.3.4 too much' : null),
     });
     const body = Buffer.alloc(8_000_000, 'RCPT TO:<victim@x.example>\r\n');
-    expect(await pool.send(copyFor('a@x.example', { body }))).toMatchObject({ kind: 'refused', code: 552 });
-    expect((await pool.send(copyFor('b@x.example'))).kind).toBe('delivered');
+    expect(await sendOne(pool, copyFor('a@x.example', { body }))).toMatchObject({
+      kind: 'refused',
+      code: 552,
+    });
+    expect((await sendOne(pool, copyFor('b@x.example'))).kind).toBe('delivered');
     expect(sink.messages.map((m) => m.to)).toEqual([['b@x.example']]);
     expect(sink.messages[0]?.connection).toBe(2);
   });
 
   it('a 250 in the middle of the message is not believed', async () => {
     const { pool } = await sinkAndPool(answering('BODY', '250 2.0.0 enough'));
-    const outcome = await pool.send(copyFor('a@x.example', { body: Buffer.alloc(8_000_000, 'x\r\n') }));
+    const outcome = await sendOne(pool, copyFor('a@x.example', { body: Buffer.alloc(8_000_000, 'x\r\n') }));
     expect(outcome).toMatchObject({ kind: 'deferred', relayDown: true });
   });
 
@@ -237,7 +243,7 @@ describe('silence and broken connections', () => {
     });
     await new Promise((resolve) => server.close(resolve));
     const pool = new RelayPool(targetOf({ port }));
-    const outcome = await pool.send(copyFor('a@x.example'));
+    const outcome = await sendOne(pool, copyFor('a@x.example'));
     expect(outcome).toMatchObject({ kind: 'deferred', relayDown: true, command: 'CONN' });
     expect(outcome.text).toContain('ECONNREFUSED');
     await pool.close(0);
@@ -264,7 +270,7 @@ describe('TLS and AUTH', () => {
   it('required: verifies the name and sends inside TLS', async () => {
     const { ca, ...tls } = await server('localhost');
     const { sink, pool } = await sinkAndPool({ tls }, { tls: 'required', ca, host: 'localhost' });
-    expect((await pool.send(copyFor('a@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(pool, copyFor('a@x.example'))).kind).toBe('delivered');
     expect(sink.messages[0]?.secure).toBe(true);
   });
 
@@ -281,7 +287,7 @@ describe('TLS and AUTH', () => {
         host: 'localhost',
         ...(d.unknownRoot ? {} : { ca }),
       });
-      expect(await pool.send(copyFor('a@x.example'))).toMatchObject({
+      expect(await sendOne(pool, copyFor('a@x.example'))).toMatchObject({
         kind: 'deferred',
         relayDown: true,
         command: 'STARTTLS',
@@ -293,11 +299,11 @@ describe('TLS and AUTH', () => {
   it('opportunistic: uses TLS whatever the certificate, does without when there is none or when it is broken', async () => {
     const { ca: _, ...tls } = await server('other.example');
     const offered = await sinkAndPool({ tls }, { tls: 'opportunistic' });
-    expect((await offered.pool.send(copyFor('a@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(offered.pool, copyFor('a@x.example'))).kind).toBe('delivered');
     expect(offered.sink.messages[0]?.secure).toBe(true);
 
     const none = await sinkAndPool({}, { tls: 'opportunistic' });
-    expect((await none.pool.send(copyFor('a@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(none.pool, copyFor('a@x.example'))).kind).toBe('delivered');
 
     const broken = await sinkAndPool(
       {
@@ -306,7 +312,7 @@ describe('TLS and AUTH', () => {
       },
       { tls: 'opportunistic' },
     );
-    expect((await broken.pool.send(copyFor('a@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(broken.pool, copyFor('a@x.example'))).kind).toBe('delivered');
     expect(broken.sink.messages[0]?.secure).toBe(false);
   });
 
@@ -314,11 +320,13 @@ describe('TLS and AUTH', () => {
     const { ca, ...tls } = await server('localhost');
     const target = { tls: 'required', ca, host: 'localhost' } as const;
     const offered = await sinkAndPool({ tls, extensions: ['REQUIRETLS'] }, target);
-    expect((await offered.pool.send(copyFor('a@x.example', { requireTls: true }))).kind).toBe('delivered');
+    expect((await sendOne(offered.pool, copyFor('a@x.example', { requireTls: true }))).kind).toBe(
+      'delivered',
+    );
     expect(offered.sink.messages[0]?.parameters).toBe('REQUIRETLS');
 
     const plain = await sinkAndPool({ tls }, target);
-    expect(await plain.pool.send(copyFor('a@x.example', { requireTls: true }))).toMatchObject({
+    expect(await sendOne(plain.pool, copyFor('a@x.example', { requireTls: true }))).toMatchObject({
       kind: 'refused',
       enhanced: '5.7.30',
     });
@@ -328,16 +336,16 @@ describe('TLS and AUTH', () => {
     const auth = { user: 'reseal', pass: 'secret' };
     const extensions = ['AUTH PLAIN'];
     const right = await sinkAndPool({ extensions }, { auth });
-    expect((await right.pool.send(copyFor('a@x.example'))).kind).toBe('delivered');
+    expect((await sendOne(right.pool, copyFor('a@x.example'))).kind).toBe('delivered');
     expect(right.sink.commands[1]).toBe(`AUTH PLAIN ${Buffer.from('\0reseal\0secret').toString('base64')}`);
 
     const wrong = await sinkAndPool({ extensions, ...answering('AUTH', '535 5.7.8 no') }, { auth });
-    const outcome = await wrong.pool.send(copyFor('a@x.example'));
+    const outcome = await sendOne(wrong.pool, copyFor('a@x.example'));
     expect(outcome).toMatchObject({ kind: 'deferred', code: 535, relayDown: true, command: 'AUTH' });
     expect(outcome.text).not.toContain('secret');
 
     const stripped = await sinkAndPool({ extensions }, { auth, tls: 'opportunistic' });
-    expect(await stripped.pool.send(copyFor('a@x.example'))).toMatchObject({
+    expect(await sendOne(stripped.pool, copyFor('a@x.example'))).toMatchObject({
       kind: 'deferred',
       command: 'AUTH',
     });

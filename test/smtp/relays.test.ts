@@ -31,8 +31,13 @@ async function relaysOf(setups: readonly Setup[], times: Partial<PoolTimes> = {}
   const relays = openRelays(choices, { changed, times, askMs: 200 });
   open.unshift(() => relays.close(0));
   const settled: RelayedOutcome[] = [];
-  const send = (to: string, more: Parameters<typeof copyFor>[1] = {}) =>
-    relays.send(copyFor(to, more), async (outcome) => void settled.push(outcome));
+  const send = async (to: string, more: Parameters<typeof copyFor>[1] = {}): Promise<RelayedOutcome> => {
+    const told: RelayedOutcome[] = [];
+    await relays.send(copyFor(to, more), async (outcomes) => void told.push(...outcomes));
+    settled.push(...told);
+    if (!told[0]) throw new Error('nothing was settled');
+    return told[0];
+  };
   const takenBy = () => sinks.map((sink) => sink.messages.flatMap((message) => message.to));
   return { sinks, relays, send, settled, changes, takenBy };
 }

@@ -100,11 +100,18 @@ describe('openDatabase', () => {
     bytes.fill(0xff, bytes.length - 20 * 4096, bytes.length - 19 * 4096);
     writeFileSync(path, bytes);
     await expect(openDatabase(path)).rejects.toMatchObject({ code: 'database-corrupt' });
-    const { q } = await openTest(path, { check: false });
+    const { q, lost } = await openTest(path, { check: false });
+    let told: Error | null = null;
+    void lost.then((why) => {
+      told = why;
+    });
     expect(await readMeta(q, 'changes')).toBe('0');
+    expect(told).toBeNull();
     await expect(q.selectFrom('ledger').selectAll().execute()).rejects.toMatchObject({
       code: 'database-corrupt',
     });
+    // A daemon ends by this.
+    expect(await lost).toMatchObject({ code: 'database-corrupt' });
   });
 
   it('changes nothing in a foreign database', async () => {

@@ -177,6 +177,12 @@ describe('claim', () => {
       [
         'SEARCH deliveries USING INTEGER PRIMARY KEY (rowid=?)',
         'SEARCH deliveries USING INDEX deliveries_due (posting_id=? AND next_at<?)',
+        'SEARCH earlier USING INDEX deliveries_in_flight (member=?)',
+        'SEARCH own USING INTEGER PRIMARY KEY (rowid=?)',
+        'SEARCH o USING INDEX sqlite_autoindex_messages_1 (id=?)',
+        'SEARCH earlier USING INDEX deliveries_released (member=?)',
+        'SEARCH p USING INTEGER PRIMARY KEY (rowid=?)',
+        'SEARCH m USING INDEX sqlite_autoindex_messages_1 (id=?)',
       ],
     ],
     [
@@ -195,6 +201,8 @@ describe('claim', () => {
         'SCAN queued',
         'SEARCH d USING INDEX deliveries_due (posting_id>?)',
         'SEARCH queued',
+        'SEARCH p USING INTEGER PRIMARY KEY (rowid=?)',
+        'SEARCH m USING INDEX sqlite_autoindex_messages_1 (id=?)',
         'SEARCH d USING INDEX deliveries_due (posting_id=?)',
       ],
     ],

@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { Database } from '../../src/store/database.ts';
-import { countByState, deliveriesOf, findDelivery, insertDeliveries } from '../../src/store/deliveries.ts';
+import {
+  claim,
+  countByState,
+  deliveriesOf,
+  findDelivery,
+  insertDeliveries,
+} from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
 import {
   cancelFor,
@@ -157,6 +163,21 @@ describe('defer', () => {
 });
 
 describe('hold and releaseHeld', () => {
+  it('does not make a copy wait for what came while its attempt was under way', async () => {
+    const { database, rows } = await inFlight(2);
+    const ids = rows.map((row) => row.id);
+    await database.write((tx) => releaseHeld(tx, { member: memberName(0), now: t0 }));
+    const missing = { reason: 'no-certificate', detail: null, expiresAt: t0 + day };
+    const holds = ids.map((id) => ({ id, ...missing }));
+    expect(await database.write((tx) => hold(tx, holds, t0 + 1))).toBe(1);
+    const found = await Promise.all(ids.map((id) => findDelivery(database.q, id)));
+    expect(found).toMatchObject([
+      { state: 'pending', lease: null, nextAt: t0 + 1, attempts: 0 },
+      { state: 'held', lease: null, attempts: 1 },
+    ]);
+    expect(await events(database)).toEqual(['m00001 held no-certificate']);
+  });
+
   it('makes copies wait for something named until it comes', async () => {
     const { database, rows } = await inFlight(3);
     const held = rows.map((row, n) => ({
@@ -164,12 +185,10 @@ describe('hold and releaseHeld', () => {
       reason: n === 2 ? 'key-locked' : 'no-certificate',
       detail: null,
       expiresAt: t0 + 14 * day,
-      notifiedAt: t0,
     }));
     await database.write((tx) => hold(tx, held, t0));
     expect(await countByState(database.q)).toEqual({ held: 3 });
     expect(await findDelivery(database.q, rows[0]?.id ?? 0)).toMatchObject({
-      notifiedAt: t0,
       lease: null,
       expiresAt: t0 + 14 * day,
     });
@@ -192,26 +211,64 @@ describe('hold and releaseHeld', () => {
     ]);
   });
 
-  it('lets the oldest go first', async () => {
+  it('lets the oldest go first, and the next when it is answered', async () => {
     const { database, listId, posting } = await inFlight(0);
     const newer = await post(database, listId, 'message-2');
-    for (const id of [posting, newer]) {
-      await database.write((tx) =>
-        insertDeliveries(tx, [copy(id, 'bob@example.org', { state: 'held', reason: 'no-certificate' })]),
-      );
-    }
+    for (const id of [posting, newer])
+      for (const member of ['bob@example.org', 'cid@example.org'])
+        await database.write((tx) =>
+          insertDeliveries(tx, [copy(id, member, { state: 'held', reason: 'no-certificate' })]),
+        );
     await database.write((tx) => releaseHeld(tx, { member: 'bob@example.org', now: t0 + day }));
-    const order: number[] = [];
-    for (let n = 0; n < 2; n++) {
-      const rows = await claimOldest(database.q, {
-        lease: 'boot-1',
-        now: t0 + day,
-        limit: 1,
-        leaseMs: minute,
-      });
-      order.push(...rows.map((row) => row.postingId));
-    }
-    expect(order).toEqual([posting, newer]);
+    await database.write((tx) => insertDeliveries(tx, [copy(newer, 'dan@example.org')]));
+    const claimOf = async (postingId: number) =>
+      claim(database.q, { postingId, lease: 'boot-1', now: t0 + day, limit: 9, leaseMs: minute });
+    const membersOf = (rows: readonly DeliveryRow[]) => rows.map((row) => row.member);
+    const first = await claimOf(posting);
+    expect(membersOf(first)).toEqual(['bob@example.org']);
+    await database.write((tx) => releaseHeld(tx, { member: 'cid@example.org', now: t0 + day }));
+    expect(membersOf(await claimOf(newer)), 'one that was not held waits for none').toEqual([
+      'dan@example.org',
+    ]);
+    const second = await claimOf(posting);
+    expect(membersOf(second)).toEqual(['cid@example.org']);
+    expect(membersOf(await claimOf(newer))).toEqual([]);
+    await database.write((tx) => finish(tx, [delivered(first[0])], t0 + day));
+    expect(membersOf(await claimOf(newer))).toEqual(['bob@example.org']);
+    await database.write((tx) => finish(tx, [delivered(second[0])], t0 + day));
+    expect(membersOf(await claimOf(newer))).toEqual(['cid@example.org']);
+  });
+
+  it('of which the oldest was put aside, the next goes', async () => {
+    const { database, listId, posting } = await inFlight(0);
+    const newer = await post(database, listId, 'message-2');
+    const member = 'bob@example.org';
+    for (const id of [posting, newer])
+      await database.write((tx) =>
+        insertDeliveries(tx, [copy(id, member, { state: 'held', reason: 'no-certificate' })]),
+      );
+    await database.write((tx) => releaseHeld(tx, { member, now: t0 + day }));
+    await database.q.updateTable('messages').set({ state: 'parked' }).where('id', '=', 'message-1').execute();
+    const asked = { postingId: newer, lease: 'b', now: t0 + day, limit: 9, leaseMs: minute };
+    expect(await claim(database.q, asked)).toHaveLength(1);
+  });
+
+  it('of which the relay puts the oldest off, the next goes', async () => {
+    const { database, listId, posting } = await inFlight(0);
+    const newer = await post(database, listId, 'message-2');
+    const member = 'bob@example.org';
+    for (const id of [posting, newer])
+      await database.write((tx) =>
+        insertDeliveries(tx, [copy(id, member, { state: 'held', reason: 'no-certificate' })]),
+      );
+    await database.write((tx) => releaseHeld(tx, { member, now: t0 + day }));
+    const oldest = () => claimOldest(database.q, { lease: 'b', now: t0 + day, limit: 1, leaseMs: minute });
+    const [first] = await oldest();
+    expect(first?.postingId).toBe(posting);
+    expect(await oldest()).toEqual([]);
+    const later = { id: first?.id ?? 0, reason: 'relay-deferred', detail: null, nextAt: t0 + 2 * day };
+    await database.write((tx) => defer(tx, [later], t0 + day));
+    expect((await oldest())[0]?.postingId).toBe(newer);
   });
 });
 
@@ -247,7 +304,7 @@ describe('cancelFor', () => {
 });
 
 describe('expireDue', () => {
-  it('ends held and deferred copies whose time is over, some at a time', async () => {
+  it('ends held copies whose time is over, some at a time, and leaves what waits for the relay to its attempt', async () => {
     const { database, posting } = await inFlight(0);
     const rows = [
       copy(posting, 'a@example.org', { state: 'held', reason: 'no-certificate', expiresAt: t0 }),

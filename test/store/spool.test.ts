@@ -175,6 +175,22 @@ describe('receive and commit', () => {
     },
   );
 
+  it('shows a message in incoming only when its commit can fail no more', async () => {
+    const seen: string[][] = [];
+    const files = recording();
+    const { syncFolder } = files;
+    files.syncFolder = async (path) => {
+      if (path.endsWith('incoming')) seen.push(await spool.incoming());
+      await syncFolder(path);
+    };
+    const spool = await openSpool(files.folder, files);
+    const id = newId(t0);
+    await spool.receive(id, line, body);
+    await spool.commit(id);
+    expect(seen).toEqual([[]]);
+    expect(await spool.incoming()).toEqual([id]);
+  });
+
   it('takes a message back that could not be made durable', async () => {
     const files = recording((call) => (call === 'fsync incoming' ? systemError('EIO') : null));
     const spool = await openSpool(files.folder, files);

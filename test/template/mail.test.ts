@@ -209,7 +209,12 @@ describe('the shipped templates', () => {
 
     it('thanks for a certificate, says that it waits, or why none was taken, in this language alone', async () => {
       const certificates = [{ ...certificate, ...dates, signs: true, reads: true, fingerprint: 'ab cd' }];
-      const done = await render('sendcert-done', { certificates, released: 2, attached: true });
+      const done = await render('sendcert-done', {
+        certificates,
+        released: 2,
+        attached: true,
+        encrypts: true,
+      });
       expect(done.text).toMatch(/CN=Bob[\s\S]*2026-01-19[\s\S]*ab cd[\s\S]*2 [\s\S]*l-sendcert@example\.org/);
       const failed = await render('sendcert-failed', { reason: 'not-signed' });
       expect(failed.text).toMatch(/\* .*S\/MIME.* l-sendcert@example\.org/s);
@@ -226,6 +231,26 @@ describe('the shipped templates', () => {
       expect(owners.text).not.toMatch(/confirm-|l-sendcert/);
       if (language === 'en') return;
       for (const { text } of [done, asked, owners]) expect(text).not.toMatch(/\b(the|your|certificate)\b/);
+    });
+
+    it('says of one that can only sign that nothing is encrypted to it', async () => {
+      const certificates = [{ ...certificate, ...dates, signs: true, reads: false, fingerprint: 'ab cd' }];
+      const words = {
+        en: ['will be encrypted with it', 'not in use yet', 'Nothing can be encrypted to you yet'],
+        de: ['werden von nun an damit verschl', 'noch nicht benutzt', 'noch nichts verschl'],
+        fr: ['désormais chiffrés avec lui', 'ne sert pas encore', 'Rien ne peut encore être chiffré'],
+        es: ['se cifrarán con él', 'aún no se usa', 'Todavía no se puede cifrar nada'],
+      }[language];
+      const found = async (more: Variables) => {
+        const { text } = await render('sendcert-done', { certificates, released: 0, ...more });
+        const plain = text.replace(/\s+/g, ' ');
+        return (words ?? []).map((one) => plain.includes(one));
+      };
+      expect(await found({ encrypts: true })).toEqual([true, false, false]);
+      expect(await found({ waits: true })).toEqual([false, true, false]);
+      expect(await found({ lacks: true })).toEqual([false, false, true]);
+      // Another is in use for that already.
+      expect(await found({})).toEqual([false, false, false]);
     });
 
     it('asks nobody to send again what waits for approval', async () => {

@@ -1,0 +1,127 @@
+// Kills the daemon again and again under load and accounts for every copy: `npm run torture [-- --short] [--rounds N] [--minutes N] [--seed N] [--quiet]`.
+// What is done and what must hold: test/torture/README.md. The seed makes the same rounds again. Exit code 1 on any violation.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { arch, cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const wanted = readArguments();
+const folder = mkdtempSync(join(tmpdir(), 'reseal-torture-'));
+let keep = false;
+process.on('exit', () => {
+  rmSync(join(folder, 'js'), { recursive: true, force: true });
+  if (!keep) rmSync(folder, { recursive: true, force: true });
+});
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+
+compile(join(folder, 'js'));
+process.env.TMPDIR = folder;
+const { runTorture } = await import(pathToFileURL(join(folder, 'js/test/torture/campaign.js')).href);
+const began = Date.now();
+const { seed, rounds, minutes } = wanted;
+say(`seed ${seed}, ${minutes === null ? `${rounds} rounds` : `${minutes} minutes`}`);
+const site = join(folder, 'run');
+mkdirSync(site);
+const report = await runTorture({
+  seed,
+  folder: site,
+  goesOn: (done) => (minutes === null ? done < rounds : Date.now() - began < minutes * 60_000),
+  say: (words) => (wanted.quiet && !words.startsWith('VIOLATION') ? undefined : say(words)),
+});
+print(report);
+keep = report.violations.length > 0;
+if (keep) console.log(`\nfiles: ${site}\nagain: npm run torture -- --seed ${seed} --rounds ${report.rounds}`);
+process.exit(keep ? 1 : 0);
+
+function print({
+  faults,
+  points,
+  messages,
+  pairs,
+  copies,
+  duplicates,
+  doubts,
+  lost,
+  leaked,
+  violations,
+  rounds,
+}) {
+  const cpu = cpus();
+  const list = (counts) =>
+    Object.entries(counts)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(', ') || 'none';
+  const rows = [
+    [
+      'machine',
+      `${cpu.length} cores, ${cpu[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 1e9)} GB, linux ${release()} ${arch()}, node ${process.versions.node}, load ${loadavg()[0]?.toFixed(1)}`,
+    ],
+    ['seed', seed],
+    ['took', `${Math.round((Date.now() - began) / 1000)} s, ${rounds} rounds`],
+    ['faults', list(faults)],
+    ['named points', `${points.met} met, killed at ${points.killedAt} of them`],
+    ['messages', `${messages.offered} offered, ${messages.accepted} answered with 250`],
+    ['copies owed', list(pairs)],
+    ['copies taken', copies],
+    ['duplicated', `${duplicates} (after ${doubts.kills} deaths, at most ${doubts.most} at once)`],
+    ['lost', lost],
+    ['leaked', leaked],
+    ['violations', violations.length],
+  ];
+  console.log('');
+  for (const [name, value] of rows) console.log(`${name.padEnd(14)}${value}`);
+  for (const violation of violations) console.log(`VIOLATION ${violation}`);
+}
+
+/** test/torture and what it imports, as JavaScript beside links to the program and its packages. */
+function compile(out) {
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const args = ['-p', join(root, 'test/torture/tsconfig.json'), '--outDir', out];
+  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, ...args], { encoding: 'utf8' });
+  if (status !== 0) fail(70, `test/torture does not compile:\n${stdout}${stderr}`);
+  writeFileSync(join(out, 'package.json'), '{"type":"module"}');
+  for (const name of ['dist', 'node_modules']) symlinkSync(join(root, name), join(out, name));
+  symlinkSync(join(root, 'test/kit/kill-points.mjs'), join(out, 'test/kit/kill-points.mjs'));
+}
+
+function readArguments() {
+  const options = {
+    rounds: { type: 'string', default: '300' },
+    minutes: { type: 'string' },
+    seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
+    short: { type: 'boolean', default: false },
+    quiet: { type: 'boolean', default: false },
+  };
+  try {
+    const { values } = parseArgs({ options });
+    const number = (name, least) => {
+      const value = Number(values[name]);
+      if (!Number.isSafeInteger(value) || value < least)
+        throw new Error(`--${name} takes a number from ${least} on`);
+      return value;
+    };
+    return {
+      rounds: values.short ? 12 : number('rounds', 1),
+      minutes: values.minutes === undefined ? null : number('minutes', 1),
+      seed: number('seed', 0),
+      quiet: values.quiet,
+    };
+  } catch (error) {
+    return fail(
+      64,
+      `${error.message}; usage: torture [--short] [--rounds N] [--minutes N] [--seed N] [--quiet]`,
+    );
+  }
+}
+
+function say(words) {
+  console.log(`torture: ${words}`);
+}
+
+function fail(code, words) {
+  console.error(`torture: ${words}`);
+  process.exit(code);
+}

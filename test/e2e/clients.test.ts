@@ -1,0 +1,141 @@
+import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { Identity } from '../kit/pki.ts';
+import { headerOf } from '../kit/smime-mime.ts';
+import { clearPost, signedAndEncrypted } from './posts.ts';
+import { type List, makeWorld, until, type World } from './world.ts';
+
+// Whatever two hundred clients of another address do, this one is answered.
+
+let world: World;
+let alice: Identity;
+let list: List;
+beforeAll(async () => {
+  world = await makeWorld({ yaml: ['size: 1MB'] });
+  alice = await world.person('alice');
+  list = await world.list({ key: 'p256', members: [alice] });
+});
+afterEach(() => expect(world.leaks()).toEqual([]));
+afterAll(() => world?.stop());
+
+const many = 200;
+const other = '127.0.0.9';
+const residentMb = (): number => {
+  const status = readFileSync(join('/proc', String(world.daemon.pid), 'status'), 'utf8');
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
+};
+const toData = () => `EHLO x\r\nMAIL FROM:<${alice.address}>\r\nRCPT TO:<${list.address}>\r\nDATA\r\n`;
+
+/** Opens so many sessions from another address, each of which does `what` when it is greeted. */
+async function sessions(what: (socket: Socket) => void): Promise<Socket[]> {
+  const sockets = Array.from({ length: many }, () => {
+    const socket = connect({ host: '127.0.0.1', port: world.daemon.port(), localAddress: other });
+    socket.on('error', () => undefined);
+    socket.once('data', (greeting) => {
+      if (greeting.toString().startsWith('220')) what(socket);
+    });
+    return socket;
+  });
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await Promise.all(
+    sockets.map((socket) => new Promise((resolve) => socket.once('data', resolve).once('close', resolve))),
+  );
+  return sockets;
+}
+
+/** Writes `piece` for as long as the other side reads. */
+function pour(socket: Socket, piece: string | Buffer): void {
+  const more = (): void => {
+    if (!socket.destroyed && socket.write(piece)) setImmediate(more);
+  };
+  socket.on('drain', more);
+  socket.resume();
+  more();
+}
+
+describe.each<readonly [string, (socket: Socket) => void]>([
+  ['say nothing', () => undefined],
+  [
+    'say an octet now and then',
+    (socket) => {
+      const timer = setInterval(() => socket.write('E'), 50);
+      socket.once('close', () => clearInterval(timer));
+    },
+  ],
+  ['send a command line without end', (socket) => pour(socket, 'x'.repeat(64_000))],
+  ['send commands that there are not', (socket) => pour(socket, 'WHAT\r\n'.repeat(10_000))],
+  [
+    'send octets without order',
+    (socket) => pour(socket, Buffer.alloc(64_000, '\xff\0\r\x16\x03\n', 'latin1')),
+  ],
+  [
+    'send a header without end',
+    (socket) => {
+      socket.write(toData());
+      pour(socket, 'X-More: and more\r\n'.repeat(4000));
+    },
+  ],
+  [
+    'send a line of a message without end',
+    (socket) => {
+      socket.write(toData());
+      pour(socket, 'x'.repeat(64_000));
+    },
+  ],
+  ['stop in the middle of a message', (socket) => socket.write(`${toData()}From: ${alice.address}\r\n`)],
+  [
+    'hang up in the middle of a message',
+    (socket) => {
+      socket.write(`${toData()}From: ${alice.address}\r\n`, () => setImmediate(() => socket.destroy()));
+    },
+  ],
+])('two hundred clients that %s', (_, what) => {
+  it('keep nobody else out, fill no memory and leave nothing', { timeout: 40_000 }, async () => {
+    const before = residentMb();
+    await sessions(what);
+    const begun = performance.now();
+    const post = await signedAndEncrypted(alice, list);
+    expect(await world.send(post, list.address)).toMatchObject({ code: 250 });
+    // A machine at rest takes some 20 ms.
+    expect(performance.now() - begun).toBeLessThan(3000);
+    await world.copyFor(alice, post);
+    expect(residentMb() - before).toBeLessThan(150);
+    expect(world.daemon.noise).toEqual([]);
+  });
+});
+
+it.each([
+  ['LF.LF', '\n.\n'],
+  ['LF.CRLF', '\n.\r\n'],
+  ['CR.CR', '\r.\r'],
+  ['CRLF.LF', '\r\n.\n'],
+  ['CRLF.CR', '\r\n.\r'],
+  ['NUL before the dot', '\r\n\0.\r\n'],
+])('smuggling by %s: never a second message', async (_, end) => {
+  const taken = world.daemon.log.filter((line) => line.event === 'received').length;
+  const inner = clearPost(alice.address, list.address).toString('latin1');
+  const smuggled = `MAIL FROM:<${alice.address}>\r\nRCPT TO:<${list.address}>\r\nDATA\r\n${inner}`;
+  const socket = connect({ host: '127.0.0.1', port: world.daemon.port() });
+  let said = '';
+  socket.on('data', (octets) => {
+    said += octets.toString();
+  });
+  socket.write(`${toData()}From: ${alice.address}\r\n\r\nhello${end}${smuggled}\r\n.\r\nQUIT\r\n`);
+  await until(() => /^221 /m.test(said));
+  // One reply to one final dot.
+  expect(said.match(/^(250 2\.6\.0|55\d|45\d)/gm)).toHaveLength(1);
+  const post = clearPost(alice.address, list.address);
+  await world.post(post, list.address);
+  await world.copyFor(alice, post);
+  const now = world.daemon.log.filter((line) => line.event === 'received').length;
+  expect(now - taken).toBeLessThanOrEqual(2);
+  expect(
+    world.sink.messages.some(
+      ({ bytes }) => headerOf(bytes, 'Message-ID') === headerOf(Buffer.from(inner), 'Message-ID'),
+    ),
+  ).toBe(false);
+});

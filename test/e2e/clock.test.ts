@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import type { Stage, StageInfo } from '../kit/sink.ts';
+import { headerOf } from '../kit/smime-mime.ts';
+import { clearPost } from './posts.ts';
+import { makeWorld, until, type World } from './world.ts';
+
+const minute = 60_000;
+const day = 24 * 60 * minute;
+const patient = { timeout: 60_000 };
+
+/** A world whose relay answers as `answer` says, with a post to alice and bob that is on its way. */
+async function postedWorld(answer: (stage: Stage, info: StageInfo) => string | null, aheadMs = 0) {
+  const world = await makeWorld({ daemon: { steered: true }, sink: { answer } });
+  const alice = await world.person('alice');
+  const bob = await world.person('bob');
+  const settings = { 'report.weekly': 'no' };
+  const list = await world.list({
+    key: 'p256',
+    members: [alice, bob],
+    settings,
+  });
+  if (aheadMs > 0) await world.daemon.pass(aheadMs);
+  const post = clearPost(alice.address, list.address);
+  const { id } = await world.post(post, list.address);
+  const copies = () =>
+    world.sink.messages
+      .filter(({ bytes }) => headerOf(bytes, 'Message-ID') === headerOf(post, 'Message-ID'))
+      .flatMap(({ to }) => to)
+      .sort();
+  /** A post makes the daemon look at what is due. */
+  const touch = () => world.post(clearPost(alice.address, list.address), list.address);
+  const stateOf = async (name: string) =>
+    (await world.deliveries(id)).find((row) => row.member === `${name}@example.org`);
+  return { world, id, copies, touch, stateOf };
+}
+
+async function ended(world: World): Promise<void> {
+  expect(world.leaks()).toEqual([]);
+  expect(world.daemon.log.filter((line) => line.level === 'error')).toEqual([]);
+  await world.stop();
+}
+
+describe('time', () => {
+  it('an hour without a relay: no attempt is burnt, and each has one copy after it', patient, async () => {
+    let isGone = true;
+    const { world, id, copies, touch } = await postedWorld((stage) =>
+      isGone && stage === 'CONN' ? '421 4.3.2 gone' : null,
+    );
+    const down = () => world.untilDeliveries(id, (all) => all.every((row) => row.reason === 'relay-down'));
+    await down();
+    for (let n = 0; n < 4; n++) {
+      await world.daemon.pass(16 * minute);
+      await touch();
+    }
+    for (const row of await down()) expect(row).toMatchObject({ state: 'deferred', attempts: 0 });
+    // Whatever is due, only probes go there, ten seconds apart and more.
+    expect(world.sink.connections.total).toBeLessThan(4);
+    isGone = false;
+    await world.daemon.logged((line) => line.event === 'relay-up', 50_000);
+    await world.daemon.pass(6 * minute);
+    await touch();
+    await world.untilDeliveries(id, (all) => all.every((row) => row.state === 'delivered'));
+    expect(copies()).toEqual(['alice@example.org', 'bob@example.org']);
+    await ended(world);
+  });
+
+  it(
+    'the clock was months ahead and is set right: what waits does not wait until then',
+    patient,
+    async () => {
+      let isBusy = true;
+      const busy = (stage: Stage, info: StageInfo): string | null =>
+        isBusy && stage === 'RCPT' && info.to.startsWith('bob') ? '450 4.2.1 busy' : null;
+      const { world, id, copies, touch, stateOf } = await postedWorld(busy, 60 * day);
+      await world.untilDeliveries(id, (all) => all.some((row) => row.state === 'deferred'));
+      isBusy = false;
+      await world.daemon.pass(-60 * day);
+      await until(async () => (await stateOf('bob'))?.state === 'delivered');
+      expect((await stateOf('bob'))?.expiresAt).toBeLessThan(Date.now() + 6 * day);
+      // Posts go on, though the list has seen later ones; and nothing comes again when the time is reached.
+      const later = await touch();
+      await world.untilDeliveries(later.id, (all) => all.every((row) => row.state === 'delivered'));
+      await world.daemon.pass(60 * day);
+      expect(copies()).toEqual(['alice@example.org', 'bob@example.org']);
+      await ended(world);
+    },
+  );
+
+  it(
+    'the clock jumps over the lifetime: what waits for the relay gets one more attempt',
+    patient,
+    async () => {
+      let isBusy = true;
+      const { world, id, copies, touch, stateOf } = await postedWorld((stage, info) =>
+        isBusy && stage === 'RCPT' && info.to.startsWith('bob') ? '450 4.2.1 busy' : null,
+      );
+      await world.untilDeliveries(id, (all) => all.some((row) => row.state === 'deferred'));
+      isBusy = false;
+      await world.daemon.pass(10 * day);
+      await touch();
+      await until(async () => (await stateOf('bob'))?.finishedAt !== null);
+      expect(await stateOf('bob')).toMatchObject({ state: 'delivered', attempts: 2 });
+      expect(copies()).toEqual(['alice@example.org', 'bob@example.org']);
+      await ended(world);
+    },
+  );
+});

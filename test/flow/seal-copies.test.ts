@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import { brandSealed, Plaintext } from '../../src/base/bytes.ts';
+import { type FatalCertificates, sealPosting } from '../../src/flow/seal-copies.ts';
+import type { SealRecipient } from '../../src/smime/jobs.ts';
+import { type Addressed, type CryptoWorkers, workerFault } from '../../src/smime/workers.ts';
+
+const to = (...names: string[]): SealRecipient[] =>
+  names.map((sha256) => ({ sha256, transport: 'rsa' as const }));
+const eight = to('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h');
+const d = { findKeys: async () => [] };
+const died = (job: string) => workerFault('worker-died', { job, cause: 'it ended' });
+const restarted = workerFault('worker-restarted', { job: 'address' });
+
+/** Workers whose `address` does what `fate` says, and what it was asked: one letter for each recipient. */
+function workersWith(fate: (asked: string, n: number) => Error | null) {
+  const asked: string[] = [];
+  let sessions = 0;
+  const seal: CryptoWorkers['seal'] = async () => {
+    sessions++;
+    return {
+      contentType: 'sealed',
+      address: async (recipients) => {
+        const names = recipients.map((one) => one.sha256).join('');
+        asked.push(names);
+        const error = fate(names, asked.length);
+        if (error) throw error;
+        return recipients.map(
+          (_, at): Addressed => ({ at: [at], head: brandSealed(Buffer.from('head')), phase: 0 }),
+        );
+      },
+      lines: async () => brandSealed(Buffer.from('lines')),
+      end: async () => {},
+    };
+  };
+  return { seal, asked, sessions: () => sessions };
+}
+
+function sealing(workers: Pick<CryptoWorkers, 'seal'>, fatal: FatalCertificates = new Map()) {
+  return { fatal, seal: sealPosting(workers, async () => new Plaintext(Buffer.from('text')), fatal) };
+}
+
+describe('a certificate that kills the worker', () => {
+  it('is found by halves, alone with it a second time; the others get their copies', async () => {
+    const workers = workersWith((asked) => (asked.includes('g') ? died('address') : null));
+    const { seal, fatal } = sealing(workers);
+    const copies = await seal.address('aes-256-cbc', eight, d);
+    expect(workers.asked).toEqual(['abcdefgh', 'abcdefgh', 'abcd', 'efgh', 'ef', 'gh', 'g', 'h', 'abcdefh']);
+    expect([...fatal.keys()]).toEqual(['g']);
+    const none = copies.filter((copy) => 'unusable' in copy);
+    expect(none).toEqual([{ at: [6], unusable: expect.stringMatching(/died twice.*it ended/) }]);
+    expect(copies.flatMap((copy) => ('head' in copy ? copy.at : []))).toEqual([0, 1, 2, 3, 4, 5, 7]);
+  });
+
+  it('is not tried again, by other postings neither', async () => {
+    const workers = workersWith((asked) => (asked.includes('a') ? died('address') : null));
+    const { seal, fatal } = sealing(workers);
+    await seal.address('aes-256-cbc', to('a'), d);
+    expect(workers.asked).toEqual(['a', 'a']);
+    const other = sealing(workers, fatal);
+    const copies = await other.seal.address('aes-256-cbc', to('a', 'b'), d);
+    expect(workers.asked.slice(2)).toEqual(['b']);
+    expect(copies.map((copy) => [copy.at, 'unusable' in copy])).toEqual([
+      [[0], true],
+      [[1], false],
+    ]);
+    expect(await other.seal.address('aes-256-cbc', to('a'), d)).toHaveLength(1);
+    expect(workers.asked).toHaveLength(3);
+  });
+
+  it.each([
+    ['together', true],
+    ['alone', false],
+  ])('two of them are found both, and asked for %s', async (_, together) => {
+    const workers = workersWith((asked) => (/[bh]/.test(asked) ? died('address') : null));
+    const { seal, fatal } = sealing(workers);
+    await seal.address('aes-256-cbc', eight, { ...d, together });
+    expect([...fatal.keys()].sort()).toEqual(['b', 'h']);
+    expect(workers.asked.at(-1)).toBe('acdefg');
+  });
+});
+
+describe('a certificate is not blamed', () => {
+  it('for a death that does not come again', async () => {
+    const workers = workersWith((_, n) => (n === 1 ? died('address') : null));
+    const { seal, fatal } = sealing(workers);
+    expect(await seal.address('aes-256-cbc', eight, d)).toHaveLength(8);
+    expect(fatal.size).toBe(0);
+  });
+
+  it('for a worker that another job killed: its copies are addressed again, in a sealing of their own', async () => {
+    const workers = workersWith((_, n) => (n === 1 ? restarted : null));
+    const { seal, fatal } = sealing(workers);
+    expect(await seal.address('aes-256-cbc', eight, d)).toHaveLength(8);
+    expect([workers.asked, workers.sessions(), fatal.size]).toEqual([['abcdefgh', 'abcdefgh'], 2, 0]);
+  });
+
+  it('for a death of what is encrypted, and such a thing is not tried for ever', async () => {
+    const encrypting = workersWith(() => died('seal'));
+    const { seal, fatal } = sealing(encrypting);
+    await expect(seal.address('aes-256-cbc', eight, d)).rejects.toMatchObject({ code: 'worker-died' });
+    const always = sealing(workersWith(() => restarted));
+    await expect(always.seal.address('aes-256-cbc', eight, d)).rejects.toMatchObject({
+      code: 'worker-restarted',
+    });
+    expect([fatal.size, always.fatal.size]).toEqual([0, 0]);
+  });
+});

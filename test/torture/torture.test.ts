@@ -1,0 +1,34 @@
+import { spawnSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { tempFolder } from '../kit/tmp.ts';
+import { runTorture } from './campaign.ts';
+
+// A dozen lives of the daemon; `npm run torture` goes on from there (README.md).
+
+describe('a daemon that is killed again and again under load', () => {
+  it('loses nothing, sends twice only what was in flight, and leaves nothing in clear', async () => {
+    const said: string[] = [];
+    const report = await runTorture({
+      seed: 5,
+      folder: tempFolder(),
+      goesOn: (rounds) => rounds < 12,
+      say: (words) => said.push(words),
+    });
+    expect(report.violations, said.join('\n')).toEqual([]);
+    expect(report).toMatchObject({ rounds: 12, lost: 0, leaked: 0 });
+    expect(report.messages.accepted).toBeGreaterThan(20);
+    expect(report.pairs.delivered).toBeGreaterThan(100);
+    expect(report.points.met).toBeGreaterThan(80);
+    expect(report.points.killedAt).toBeGreaterThan(2);
+  }, 240_000);
+});
+
+describe('npm run torture', () => {
+  it.each([[['--rounds', 'many']], [['--seed', '-1']], [['more']]])('refuses %j', (args) => {
+    const { status, stderr } = spawnSync(process.execPath, ['bin/torture.mjs', ...args], {
+      cwd: new URL('../..', import.meta.url),
+      encoding: 'utf8',
+    });
+    expect([status, stderr.includes('usage: torture [--short]')]).toEqual([64, true]);
+  });
+});

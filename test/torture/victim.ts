@@ -1,0 +1,103 @@
+import { spawn } from 'node:child_process';
+import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** What may be wrong with the disk: no space, fsync fails now and then, or the database's log cannot be made durable. */
+export type DiskTrouble = 'full' | 'fsync' | 'log';
+
+/** What shall happen inside the daemon, and at which of the points that kill-points.mjs names. */
+export interface Order {
+  readonly point: string;
+  readonly nth: number;
+  readonly act: 'kill' | 'end-worker';
+}
+
+/** How a process ended. */
+export interface Ending {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Lines on stderr that are no log lines: warnings of Node, stacks of crashes. */
+  readonly noise: readonly string[];
+}
+
+/** A daemon that is to die: the compiled program as it is, with kill-points.mjs loaded before it. */
+export interface Victim {
+  /** The port that it listens on, or null if it ended before. */
+  readonly ready: Promise<number | null>;
+  readonly ended: Promise<Ending>;
+  isOver(): boolean;
+  signal(name: NodeJS.Signals): void;
+}
+
+const project = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Where points that were met, and what is wrong with the disk, are written. */
+export interface Notes {
+  readonly seen: string;
+  readonly fired: string;
+  breakDisk(trouble: DiskTrouble): void;
+  mendDisk(): void;
+}
+
+/** Keeps its files in `folder`, beside the site. */
+export function takeNotes(folder: string): Notes {
+  mkdirSync(folder, { recursive: true });
+  const [seen, fired] = [join(folder, 'seen'), join(folder, 'fired')];
+  for (const file of [seen, fired]) writeFileSync(file, '');
+  return {
+    seen,
+    fired,
+    breakDisk: (trouble) => writeFileSync(join(folder, 'disk'), trouble),
+    mendDisk: () => rmSync(join(folder, 'disk'), { force: true }),
+  };
+}
+
+/** Starts the daemon on `root`; what it says goes to `root/log/stderr`, too. */
+export function startVictim(
+  root: string,
+  d: { readonly notes: string; readonly order: Order | null; readonly hourMs: number },
+): Victim {
+  mkdirSync(join(root, 'log'), { recursive: true });
+  const { notes, order, hourMs } = d;
+  const [seen, fired, disk] = ['seen', 'fired', 'disk'].map((name) => join(notes, name));
+  const points = { root, seen, fired, disk, hourMs, ...order };
+  const preload = join(project, 'test/kit/kill-points.mjs');
+  const child = spawn(
+    process.execPath,
+    ['--import', preload, join(project, 'dist/cli/main.js'), 'serve', '--root', root],
+    {
+      cwd: root,
+      env: { ...process.env, RESEAL_KILL_POINTS: JSON.stringify(points) },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  const reap = () => void child.kill('SIGKILL');
+  process.once('exit', reap);
+  const noise: string[] = [];
+  let rest = '';
+  let over = false;
+  let tellReady: (port: number | null) => void = () => undefined;
+  const ready = new Promise<number | null>((resolve) => {
+    tellReady = resolve;
+  });
+  child.stderr.on('data', (piece: Buffer) => {
+    appendFileSync(join(root, 'log/stderr'), piece);
+    const lines = (rest + piece.toString()).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const port = /^\{.*"event":"ready".*"listen":\["[^"]*:(\d+)"/.exec(line)?.[1];
+      if (port !== undefined) tellReady(Number(port));
+      if (!line.startsWith('{')) noise.push(line);
+    }
+  });
+  const ended = new Promise<Ending>((resolve) => {
+    child.once('close', (code, signal) => {
+      over = true;
+      process.removeListener('exit', reap);
+      tellReady(null);
+      resolve({ code, signal, noise });
+    });
+  });
+  return { ready, ended, isOver: () => over, signal: (name) => void child.kill(name) };
+}
