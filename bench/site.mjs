@@ -2,11 +2,12 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { recipientOf } from '../dist/cms/encrypt.js';
-import { certificateRow, mirrorAddresses } from '../dist/flow/file-certificates.js';
+import { mirrorAddresses } from '../dist/flow/certificates/mirror.js';
 import { composeMessage, textPart } from '../dist/mime/compose.js';
 import { startSealing } from '../dist/smime/seal.js';
 import { signEntity } from '../dist/smime/sign.js';
 import { bind } from '../dist/store/bindings.js';
+import { certificateRow } from '../dist/store/certificate-row.js';
 import { upsertCertificate } from '../dist/store/certificates.js';
 import { openDatabase } from '../dist/store/database.js';
 import { createList } from '../dist/store/lists.js';

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import {
@@ -12,6 +12,8 @@ import {
   rankBreaches,
   readmeBreaches,
   readSource,
+  roomBreaches,
+  rooms,
   type SourceFile,
   useBreaches,
 } from './kit/architecture.ts';
@@ -24,6 +26,7 @@ const filesUnder = (folder: string): string[] =>
 
 const rules = {
   rankBreaches,
+  roomBreaches,
   missingImports,
   cycles,
   longFiles,
@@ -39,13 +42,13 @@ describe('the source of reseal', () => {
     .map((path) => readSource(path.slice('src/'.length), readFileSync(join(project, path), 'utf8')));
   const readmes = new Map(
     paths
-      .filter((path) => /^src\/[^/]+\/README\.md$/.test(path))
-      .map((path) => [path.split('/')[1] ?? '', readFileSync(join(project, path), 'utf8')]),
+      .filter((path) => path.endsWith('/README.md'))
+      .map((path) => [dirname(path).slice('src/'.length), readFileSync(join(project, path), 'utf8')]),
   );
 
   it('is found', () => expect(files.map((file) => file.path)).toContain('base/bytes.ts'));
   it.each(Object.entries(rules))('has no %s', (_, rule) => expect(rule(files)).toEqual([]));
-  it('has a README.md of one screen in each folder, which names its files', () =>
+  it('has a README.md of one screen in each folder and room, which names its files and rooms', () =>
     expect(readmeBreaches(files, readmes)).toEqual([]));
 
   it('names no place of the machine it was written on', () => {
@@ -69,6 +72,9 @@ describe('the rules see', () => {
       'mime/b.ts': 'export const b: unknown = new Date(0);',
       'smime/seal.ts':
         "import { brandSealed } from '../base/bytes.ts'; export const s = (p: P) => [p.expose(), brandSealed];",
+      'flow/mail/notify.ts': "import './mail.ts'; import '../lists/list.ts'; import '../../base/clock.ts';",
+      'flow/mail/mail.ts': '',
+      'flow/lists/list.ts': '',
       'cli/main.ts': "import { a } from '../mime/a.ts'; console.log(a, process.env.RESEAL_ROOT);",
       'store/db.ts': "import { Kysely } from 'kysely'; new URL('./thread.ts', import.meta.url);",
       'store/thread.ts': "import './db.ts';",
@@ -126,6 +132,19 @@ describe('the rules see', () => {
       'types.ts: the folder src has no rank',
     ],
     [
+      'a later room',
+      'roomBreaches',
+      { 'flow/lists/a.ts': "import type { B } from '../mail/b.ts';" },
+      'flow/lists/a.ts imports flow/mail/b.ts: lists comes before mail',
+    ],
+    ['a file in no room', 'roomBreaches', { 'flow/a.ts': '' }, 'flow/a.ts is in no room of src/flow'],
+    [
+      'a file in a room that is none',
+      'roomBreaches',
+      { 'flow/utils/a.ts': '' },
+      'flow/utils/a.ts is in no room of src/flow',
+    ],
+    [
       'a file that is not there',
       'missingImports',
       { 'base/a.ts': "import './b.ts';" },
@@ -163,7 +182,7 @@ describe('the rules see', () => {
       'a renamed brand',
       'brandBreaches',
       { 'flow/fan-out.ts': "import { brandClear as b } from '../base/bytes.ts';" },
-      'flow/fan-out.ts imports brandClear, which is for ^flow\\/prepare[^/]*\\.ts$ alone',
+      'flow/fan-out.ts imports brandClear, which is for ^flow\\/post\\/prepare[^/]*\\.ts$ alone',
     ],
     [
       'a handed-on brand',
@@ -254,6 +273,15 @@ describe('the rules see', () => {
     expect(readmeBreaches(files, new Map([['cms', '`a`\n'.repeat(46)]]))).toEqual([
       'src/base has no README.md',
       'src/cms/README.md has 46 lines: one screen, 45, is the most',
+    ]);
+  });
+
+  it('a room without a README.md, and one that the map of its folder leaves out', () => {
+    const files = graph({ 'flow/mail/a.ts': '' });
+    const map = rooms.flow?.filter((room) => room !== 'mail').map((room) => `\`${room}\``);
+    expect(readmeBreaches(files, new Map([['flow', `${map}`]]))).toEqual([
+      'src/flow/README.md does not name the room mail',
+      'src/flow/mail has no README.md',
     ]);
   });
 

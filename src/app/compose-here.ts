@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Compose } from '../flow/notify.ts';
+import type { Compose } from '../flow/mail/notify.ts';
 import { signAs } from '../smime/sign-job.ts';
 import { openComposer } from './open-composer.ts';
 import type { OpenSite } from './open-site.ts';

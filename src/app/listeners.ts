@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 import { wordsOf } from '../base/errors.ts';
 import type { Site } from '../config/site.ts';
-import { destinationOf, type IntakeParts, judgeAtEndOfData } from '../flow/intake.ts';
-import type { ProcessQueue } from '../flow/process-queue.ts';
+import { destinationOf, type IntakeParts, judgeAtEndOfData } from '../flow/pipeline/intake.ts';
+import type { ProcessQueue } from '../flow/pipeline/process-queue.ts';
 import { formatEnvelopeLine } from '../mime/envelope.ts';
 import { type Receiver, receive } from '../smtp/receive.ts';
 import { newId } from '../store/spool.ts';

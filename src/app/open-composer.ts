@@ -1,4 +1,4 @@
-import { type Compose, composeWith } from '../flow/notify.ts';
+import { type Compose, composeWith } from '../flow/mail/notify.ts';
 import type { CryptoWorkers } from '../smime/workers.ts';
 import { openTemplates } from '../template/templates.ts';
 import { type OpenSite, templateFolders } from './open-site.ts';

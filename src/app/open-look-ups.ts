@@ -1,7 +1,11 @@
-import { type FindIntermediates, findIntermediatesWith } from '../flow/intermediates.ts';
-import { type FindRecipients, findRecipientsWith, type UseInstead } from '../flow/member-certificate.ts';
-import { validatePathsWith } from '../flow/member-path.ts';
-import type { RevocationBook } from '../flow/revocation-book.ts';
+import {
+  type FindRecipients,
+  findRecipientsWith,
+  type UseInstead,
+} from '../flow/certificates/member-certificate.ts';
+import { validatePathsWith } from '../flow/certificates/member-path.ts';
+import { type FindIntermediates, findIntermediatesWith } from '../flow/revocation/intermediates.ts';
+import type { RevocationBook } from '../flow/revocation/revocation-book.ts';
 import type { OpenSite } from './open-site.ts';
 
 /** How certificates are looked up: authorities above one, and what to encrypt to for a member. */

@@ -1,8 +1,8 @@
 import type { Site } from '../config/site.ts';
 import { openFetcher } from '../fetch/fetcher.ts';
-import { fetchWantedWith } from '../flow/fetch-wanted.ts';
-import { openRevocationBook, type RevocationBook } from '../flow/revocation-book.ts';
-import { openRevocationStore } from '../flow/revocation-store.ts';
+import { fetchWantedWith } from '../flow/revocation/fetch-wanted.ts';
+import { openRevocationBook, type RevocationBook } from '../flow/revocation/revocation-book.ts';
+import { openRevocationStore } from '../flow/revocation/revocation-store.ts';
 import type { OpenSite } from './open-site.ts';
 
 /** What a site knows about revocation, for a command that only looks: nothing is fetched, and nothing is kept. */

@@ -5,7 +5,7 @@ import { ensureFolder } from '../base/files.ts';
 import type { Log } from '../base/log.ts';
 import { passphraseOf } from '../config/secrets.ts';
 import type { Site } from '../config/site.ts';
-import { type Keyring, keyFolder, openKeyring } from '../flow/keyring.ts';
+import { type Keyring, keyFolder, openKeyring } from '../flow/lists/keyring.ts';
 import type { TrustSource } from '../policy/trust.ts';
 import { type Database, openDatabase } from '../store/database.ts';
 import { openSpool, type Spool } from '../store/spool.ts';

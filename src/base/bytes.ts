@@ -9,9 +9,9 @@ type Branded<Name extends string> = Buffer & { readonly [brand]: Name };
 export type ReceivedBytes = Branded<'received'>;
 /** Bytes encrypted for one recipient (or shared by all copies); made by `smime/seal` only. */
 export type SealedBytes = Branded<'sealed'>;
-/** A post that came in clear and that the list's policy lets leave in clear; made by `flow/prepare` only. */
+/** A post that came in clear and that the list's policy lets leave in clear; made by `flow/post/prepare` only. */
 export type ClearBytes = Branded<'clear'>;
-/** Mail that reseal wrote itself from templates; made by `flow/notify` only. */
+/** Mail that reseal wrote itself from templates; made by `flow/mail/notify` only. */
 export type ComposedBytes = Branded<'composed'>;
 
 // Each brand has one maker; test/architecture.test.ts lists which file may import which of these functions.

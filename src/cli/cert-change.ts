@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { mirrorAddress } from '../flow/file-certificates.ts';
-import { releaseCopies } from '../flow/release.ts';
-import { useFor } from '../flow/use-certificate.ts';
+import { mirrorAddress } from '../flow/certificates/mirror.ts';
+import { releaseCopies } from '../flow/certificates/release.ts';
+import { useFor } from '../flow/certificates/use-certificate.ts';
 import { bindingsOf, setBindingState } from '../store/bindings.ts';
 import { findCertificate } from '../store/certificates.ts';
 import type { Queries } from '../store/database.ts';

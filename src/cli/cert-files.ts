@@ -1,8 +1,12 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isFault } from '../base/errors.ts';
-import { type BlockReason, certificatesInFile, mostFileOctets } from '../flow/certificate-files.ts';
-import { type ImportCandidate, isAuthority } from '../flow/judge-import.ts';
+import {
+  type BlockReason,
+  certificatesInFile,
+  mostFileOctets,
+} from '../flow/certificates/certificate-files.ts';
+import { type ImportCandidate, isAuthority } from '../flow/certificates/judge-import.ts';
 import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import { isPassedOver, readCertificateName } from '../store/directory.ts';
 import { readInput } from './arguments.ts';

@@ -1,17 +1,17 @@
 import type { Command } from 'commander';
 import { openRevocation } from '../app/open-revocation.ts';
 import { dayOf } from '../base/day.ts';
-import { importCertificates } from '../flow/import-certificates.ts';
-import type { ImportOrder } from '../flow/import-order.ts';
-import { findIntermediatesWith } from '../flow/intermediates.ts';
+import { importCertificates } from '../flow/certificates/import-certificates.ts';
+import type { ImportOrder } from '../flow/certificates/import-order.ts';
 import {
   type ImportCandidate,
   type ImportVerdict,
   type JudgeImport,
   judgeImportsOf,
   type Replaced,
-} from '../flow/judge-import.ts';
-import { everyList } from '../flow/list-context.ts';
+} from '../flow/certificates/judge-import.ts';
+import { everyList } from '../flow/lists/list-context.ts';
+import { findIntermediatesWith } from '../flow/revocation/intermediates.ts';
 import { addressOf } from './arguments.ts';
 import {
   certificatesOf,

@@ -1,7 +1,7 @@
 import { openLookUps } from '../app/open-look-ups.ts';
 import { openRevocation } from '../app/open-revocation.ts';
-import { type CertificateProblem, certificateProblems } from '../flow/certificate-problems.ts';
-import { everyList } from '../flow/list-context.ts';
+import { everyList } from '../flow/lists/list-context.ts';
+import { type CertificateProblem, certificateProblems } from '../flow/operator/certificate-problems.ts';
 import { bindingsOf } from '../store/bindings.ts';
 import { addressOf } from './arguments.ts';
 import { counted, folded, instant, shortSha } from './output.ts';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
-import { everyList } from '../flow/list-context.ts';
+import { everyList } from '../flow/lists/list-context.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import { toPem } from '../pki/pem.ts';
 import {

@@ -9,16 +9,21 @@ import { Fault, isFault } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import { nameOf } from '../config/listen.ts';
 import type { Site } from '../config/site.ts';
-import { checkConfigurationFile, checkFolder, checkRoom, type Finding } from '../flow/check-files.ts';
-import { checkRelay } from '../flow/check-relays.ts';
-import { checkSiteCrls } from '../flow/check-revocation.ts';
+import {
+  checkConfigurationFile,
+  checkFolder,
+  checkRoom,
+  type Finding,
+} from '../flow/operator/check-files.ts';
+import { checkRelay } from '../flow/operator/check-relays.ts';
+import { checkSiteCrls } from '../flow/operator/check-revocation.ts';
 import {
   checkKeys,
   checkLists,
   checkMemberCertificates,
   checkTemplates,
   checkTrust,
-} from '../flow/check-site.ts';
+} from '../flow/operator/check-site.ts';
 import { holderOf } from '../store/lock.ts';
 import { counted } from './output.ts';
 import { becomeOwner, loadFor, userName } from './site-command.ts';

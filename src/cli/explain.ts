@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type Story, storiesOf } from '../flow/explain.ts';
+import { type Story, storiesOf } from '../flow/operator/explain.ts';
 import { findPosting } from '../store/postings.ts';
 import { addressOf } from './arguments.ts';
 import { cliFault } from './faults.ts';

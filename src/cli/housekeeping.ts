@@ -3,8 +3,8 @@ import { composeHere } from '../app/compose-here.ts';
 import { openLookUps } from '../app/open-look-ups.ts';
 import { openRevocation } from '../app/open-revocation.ts';
 import { dayMs } from '../base/day.ts';
-import { takeCare } from '../flow/care.ts';
-import { careForEvidence } from '../flow/keep-evidence.ts';
+import { takeCare } from '../flow/care/care.ts';
+import { careForEvidence } from '../flow/revocation/keep-evidence.ts';
 import { touch } from '../store/meta.ts';
 import { onSite, type Session } from './site-command.ts';
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { isFault } from '../base/errors.ts';
-import { inject, wireForm } from '../flow/inject.ts';
+import { inject, wireForm } from '../flow/pipeline/inject.ts';
 import { canonicalAddress } from '../mime/address.ts';
 import { counted } from './output.ts';
 import { onSite, type Session } from './site-command.ts';

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
-import { removePair, replacePairs, retirePair } from '../flow/key-files.ts';
-import { needsOf } from '../flow/key-needs.ts';
-import { listKeyFault, makePairs, requestNewKeys } from '../flow/list-keys.ts';
+import { removePair, replacePairs, retirePair } from '../flow/lists/key-files.ts';
+import { needsOf } from '../flow/lists/key-needs.ts';
+import { listKeyFault, makePairs, requestNewKeys } from '../flow/lists/list-keys.ts';
 import { findList, findService } from '../store/lists.ts';
 import { confirm } from './confirm.ts';
 import { cliFault } from './faults.ts';

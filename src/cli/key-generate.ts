@@ -9,7 +9,7 @@ import {
   makeListKeys,
   pairKinds,
   planOf,
-} from '../flow/list-keys.ts';
+} from '../flow/lists/list-keys.ts';
 import { record } from '../store/ledger.ts';
 import { touch } from '../store/meta.ts';
 import { addressOf, listNamed, oneOf, wholeNumber } from './arguments.ts';

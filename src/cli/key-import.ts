@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
 import { passphraseOf, readSecret } from '../config/secrets.ts';
-import { certificatesInFile } from '../flow/certificate-files.ts';
-import { type Imported, importKeys } from '../flow/key-import.ts';
+import { certificatesInFile } from '../flow/certificates/certificate-files.ts';
+import { type Imported, importKeys } from '../flow/lists/key-import.ts';
 import { asksForPassphrase, type KeyMaterial, readKeyMaterial } from '../pki/key-material.ts';
 import { record } from '../store/ledger.ts';
 import { touch } from '../store/meta.ts';

@@ -1,7 +1,7 @@
 import { composeHere } from '../app/compose-here.ts';
-import { announceKeys, planAnnouncement } from '../flow/key-announcement.ts';
-import { certificatePath, keySuffixes, waitingFolder } from '../flow/key-files.ts';
-import { keyProblem } from '../flow/keyring.ts';
+import { announceKeys, planAnnouncement } from '../flow/care/key-announcement.ts';
+import { certificatePath, keySuffixes, waitingFolder } from '../flow/lists/key-files.ts';
+import { keyProblem } from '../flow/lists/keyring.ts';
 import type { KeyPair } from '../pki/keys.ts';
 import type { Queries } from '../store/database.ts';
 import { record } from '../store/ledger.ts';

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { passphraseOf } from '../config/secrets.ts';
-import { problemsOf } from '../flow/key-import.ts';
-import { requestFor } from '../flow/list-keys.ts';
+import { problemsOf } from '../flow/lists/key-import.ts';
+import { requestFor } from '../flow/lists/list-keys.ts';
 import type { KeyUse } from '../pki/issue.ts';
 import type { KeyPair } from '../pki/keys.ts';
 import { addKeyChange } from './key-change.ts';

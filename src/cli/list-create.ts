@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { passphraseOf } from '../config/secrets.ts';
 import type { Site } from '../config/site.ts';
-import { type ListKeyFiles, makeListKeys } from '../flow/list-keys.ts';
+import { type ListKeyFiles, makeListKeys } from '../flow/lists/list-keys.ts';
 import { checkListName, furtherAddress, listEndings } from '../policy/list-name.ts';
 import { remarksOn } from '../policy/remarks.ts';
 import { resolvePolicy } from '../policy/resolve.ts';

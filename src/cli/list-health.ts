@@ -2,9 +2,14 @@ import type { Command } from 'commander';
 import { openLookUps } from '../app/open-look-ups.ts';
 import { openKnownRevocation } from '../app/open-revocation.ts';
 import { dayOf } from '../base/day.ts';
-import { contextOf } from '../flow/list-context.ts';
-import { healthOf, type KeyHealth, type ListHealth, type MemberHealth } from '../flow/list-health.ts';
-import type { FindRecipients } from '../flow/member-certificate.ts';
+import type { FindRecipients } from '../flow/certificates/member-certificate.ts';
+import { contextOf } from '../flow/lists/list-context.ts';
+import {
+  healthOf,
+  type KeyHealth,
+  type ListHealth,
+  type MemberHealth,
+} from '../flow/operator/list-health.ts';
 import { listNamed } from './arguments.ts';
 import { folded, instant, shortSha, table } from './output.ts';
 import { onSite, type Session } from './site-command.ts';

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { siteTrust } from '../app/open-site.ts';
 import type { Site } from '../config/site.ts';
-import { checkRevocation } from '../flow/check-revocation.ts';
-import { checkTrust } from '../flow/check-site.ts';
-import { contextOf } from '../flow/list-context.ts';
+import { contextOf } from '../flow/lists/list-context.ts';
+import { checkRevocation } from '../flow/operator/check-revocation.ts';
+import { checkTrust } from '../flow/operator/check-site.ts';
 import { isSettingName, parseSetting } from '../policy/settings.ts';
 import { trustOf } from '../policy/trust.ts';
 import { record } from '../store/ledger.ts';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
-import { contextOf } from '../flow/list-context.ts';
+import { contextOf } from '../flow/lists/list-context.ts';
 import { toPem } from '../pki/pem.ts';
 import { resolvePolicy } from '../policy/resolve.ts';
 import { formatSetting, parseSettings, settingNames } from '../policy/settings.ts';

@@ -1,5 +1,5 @@
-import { cipherWords } from '../flow/crypto-lines.ts';
-import { missingReasons } from '../flow/member-certificate.ts';
+import { missingReasons } from '../flow/certificates/member-certificate.ts';
+import { cipherWords } from '../flow/post/crypto-lines.ts';
 import type { LedgerRow } from '../store/ledger.ts';
 import { instant, shortSha } from './output.ts';
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { dayMs, dayOf } from '../base/day.ts';
-import { contextOf } from '../flow/list-context.ts';
+import { contextOf } from '../flow/lists/list-context.ts';
 import { bounceScore } from '../policy/bounces.ts';
 import { inUse } from '../store/certificates.ts';
 import { deliveriesFor } from '../store/deliveries.ts';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
-import { keyTransports } from '../flow/member-certificate.ts';
+import { keyTransports } from '../flow/certificates/member-certificate.ts';
 import { contentCiphers, strengthOf } from '../pki/algorithms.ts';
 import { inUseMany } from '../store/certificates.ts';
 import { record } from '../store/ledger.ts';

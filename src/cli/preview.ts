@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { openLookUps } from '../app/open-look-ups.ts';
 import { openKnownRevocation } from '../app/open-revocation.ts';
-import { contextOf } from '../flow/list-context.ts';
-import { type CopyFate, type Preview, type PreviewCopy, previewPost } from '../flow/preview.ts';
-import type { PreviewFiling, PreviewHarvest } from '../flow/preview-harvest.ts';
+import { contextOf } from '../flow/lists/list-context.ts';
+import { type CopyFate, type Preview, type PreviewCopy, previewPost } from '../flow/operator/preview.ts';
+import type { PreviewFiling, PreviewHarvest } from '../flow/operator/preview-harvest.ts';
 import { type Reason, sentenceOf } from '../pki/reasons.ts';
 import { openMessage } from '../smime/open.ts';
 import { addressOf, listNamed } from './arguments.ts';

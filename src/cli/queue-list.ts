@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { dayMs, dayOf } from '../base/day.ts';
-import { type Retention, retentionOf } from '../flow/retention.ts';
+import { type Retention, retentionOf } from '../flow/pipeline/retention.ts';
 import type { Queries } from '../store/database.ts';
 import { holderOf } from '../store/lock.ts';
 import { findMessage, type MessageRow, messagesIn } from '../store/messages.ts';

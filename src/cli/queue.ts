@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { refuseHeldPosting, releaseHeldPosting } from '../flow/moderate.ts';
-import { dropMessage, retryAll, retryMessage } from '../flow/queue-control.ts';
+import { refuseHeldPosting, releaseHeldPosting } from '../flow/operator/moderate.ts';
+import { dropMessage, retryAll, retryMessage } from '../flow/operator/queue-control.ts';
 import { findPosting } from '../store/postings.ts';
 import { heldPostings } from '../store/queue.ts';
 import { isSpoolId } from '../store/spool-id.ts';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { dayOf } from '../base/day.ts';
-import { type Retried, retryMessage } from '../flow/queue-control.ts';
+import { type Retried, retryMessage } from '../flow/operator/queue-control.ts';
 import { holderOf } from '../store/lock.ts';
 import { findMessage } from '../store/messages.ts';
 import { postingsOf } from '../store/postings.ts';

@@ -1,4 +1,4 @@
-import type { Story, StoryCopy, StoryPosting } from '../flow/explain.ts';
+import type { Story, StoryCopy, StoryPosting } from '../flow/operator/explain.ts';
 import { shortSha, table } from './output.ts';
 import { ofEach } from './some-of-each.ts';
 import type { Say, Times } from './story-words.ts';

@@ -1,4 +1,4 @@
-import type { Story, StoryEvent } from '../flow/explain.ts';
+import type { Story, StoryEvent } from '../flow/operator/explain.ts';
 import { counted, folded } from './output.ts';
 import { ofEach } from './some-of-each.ts';
 import { clientOf } from './story-words.ts';

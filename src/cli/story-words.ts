@@ -1,4 +1,4 @@
-import type { StoryMessage } from '../flow/explain.ts';
+import type { StoryMessage } from '../flow/operator/explain.ts';
 
 /** Folds a text; `first` and `rest` are what its lines begin with. */
 export type Say = (text: string, first?: string, rest?: string) => string[];

@@ -1,5 +1,5 @@
-import { cipherWords, foundWords, namesOf, openedWords } from '../flow/crypto-lines.ts';
-import type { Story, StoryMessage, StoryPosting, StoryRefusal } from '../flow/explain.ts';
+import type { Story, StoryMessage, StoryPosting, StoryRefusal } from '../flow/operator/explain.ts';
+import { cipherWords, foundWords, namesOf, openedWords } from '../flow/post/crypto-lines.ts';
 import { sentenceOf } from '../pki/reasons.ts';
 import type { EncryptedLayer, Layer, SignerVerdict } from '../smime/layers.ts';
 import { counted, folded, shortSha } from './output.ts';

@@ -2,7 +2,7 @@ import type { ListPolicy } from './settings.ts';
 
 /**
  * The permission to let a post leave in clear. It can be had from `mayLeaveClear` only, and nothing but one makes
- * `flow/prepare` brand ClearBytes.
+ * `flow/post/prepare` brand ClearBytes.
  */
 export class ClearPermit {
   // A private member makes the class nominal: no other object fits.

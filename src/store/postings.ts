@@ -7,7 +7,7 @@ import type { JsonObject, MessageState, PostingKind, PostingState, PostingsTable
 export interface PostingRow extends Readonly<Omit<Selectable<PostingsTable>, 'verdict' | 'prepared'>> {
   /** The record of RULES 18, made once when the posting was decided. */
   readonly verdict: JsonObject | null;
-  /** What is fixed at authorisation for all copies; `flow/prepare` makes and reads it. */
+  /** What is fixed at authorisation for all copies; `flow/post/prepare` makes and reads it. */
   readonly prepared: JsonObject | null;
 }
 

@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { printable } from '../../src/cli/output.ts';
-import { mayGoOnUnopened } from '../../src/flow/authorize.ts';
-import { proveCrl } from '../../src/flow/crl-proof.ts';
-import { distributionHeader } from '../../src/flow/distribution-header.ts';
-import { type Prepared, prepareFor } from '../../src/flow/prepare.ts';
+import { distributionHeader } from '../../src/flow/delivery/distribution-header.ts';
+import { mayGoOnUnopened } from '../../src/flow/post/authorize.ts';
+import { type Prepared, prepareFor } from '../../src/flow/post/prepare.ts';
+import { proveCrl } from '../../src/flow/revocation/crl-proof.ts';
 import { defaultFloor } from '../../src/pki/algorithms.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { parseCrl } from '../../src/pki/crl.ts';

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
-import { certificateRow } from '../../src/flow/file-certificates.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { bind } from '../../src/store/bindings.ts';
+import { certificateRow } from '../../src/store/certificate-row.ts';
 import { upsertCertificate } from '../../src/store/certificates.ts';
 import { openDatabase } from '../../src/store/database.ts';
 import type { BindingState, CertificateSource } from '../../src/store/schema.ts';

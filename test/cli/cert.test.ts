@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { certificateRow } from '../../src/flow/file-certificates.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { bind } from '../../src/store/bindings.ts';
+import { certificateRow } from '../../src/store/certificate-row.ts';
 import { upsertCertificate } from '../../src/store/certificates.ts';
 import { openDatabase } from '../../src/store/database.ts';
 import { type Identity, makeCa, makeSelfSigned, type TestCa } from '../kit/pki.ts';

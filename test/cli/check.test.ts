@@ -2,7 +2,7 @@ import { createPrivateKey } from 'node:crypto';
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { checkConfigurationFile, checkRoom, type Finding } from '../../src/flow/check-files.ts';
+import { checkConfigurationFile, checkRoom, type Finding } from '../../src/flow/operator/check-files.ts';
 import { makeCa, type TestCa } from '../kit/pki.ts';
 import { type SinkOptions, startSink } from '../kit/sink.ts';
 import { makeRoot, type Root } from './kit.ts';

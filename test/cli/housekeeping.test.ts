@@ -1,9 +1,9 @@
 import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
-import { certificateRow } from '../../src/flow/file-certificates.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { bind } from '../../src/store/bindings.ts';
+import { certificateRow } from '../../src/store/certificate-row.ts';
 import { upsertCertificate } from '../../src/store/certificates.ts';
 import { type Database, openDatabase, type Queries } from '../../src/store/database.ts';
 import { deliveriesOf } from '../../src/store/deliveries.ts';

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { makeProgram } from '../../src/cli/program.ts';
-import { missingReasons } from '../../src/flow/member-certificate.ts';
+import { missingReasons } from '../../src/flow/certificates/member-certificate.ts';
 
 const project = fileURLToPath(new URL('../../', import.meta.url));
 const textOf = (path: string): string => readFileSync(join(project, path), 'utf8');

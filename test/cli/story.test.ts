@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { storyLines } from '../../src/cli/story.ts';
 import { clientOf } from '../../src/cli/story-words.ts';
-import { storiesOf } from '../../src/flow/explain.ts';
+import { storiesOf } from '../../src/flow/operator/explain.ts';
 import type { Layer } from '../../src/smime/layers.ts';
 import type { Database } from '../../src/store/database.ts';
 import { insertDeliveries } from '../../src/store/deliveries.ts';

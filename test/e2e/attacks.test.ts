@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { fileCertificates } from '../../src/flow/harvest.ts';
+import { fileCertificates } from '../../src/flow/harvest/harvest.ts';
 import { taggedSubject } from '../../src/mime/subject.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import * as w from '../../src/pki/der.ts';

@@ -6,7 +6,7 @@ import { formatCapabilities } from '../../src/cms/capabilities.ts';
 import { parseContentInfo } from '../../src/cms/content-info.ts';
 import { signDetached } from '../../src/cms/sign.ts';
 import { parseSignedData } from '../../src/cms/signed-data.ts';
-import { storiesOf } from '../../src/flow/explain.ts';
+import { storiesOf } from '../../src/flow/operator/explain.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { type OpenReport, openMessage } from '../../src/smime/open.ts';
 import { decryptionKey } from '../cms/keys.ts';

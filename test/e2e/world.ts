@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { certificateRow } from '../../src/flow/file-certificates.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { bind } from '../../src/store/bindings.ts';
+import { certificateRow } from '../../src/store/certificate-row.ts';
 import { upsertCertificate } from '../../src/store/certificates.ts';
 import { openDatabase, type Queries } from '../../src/store/database.ts';
 import { addRole, createList } from '../../src/store/lists.ts';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Fault } from '../../src/base/errors.ts';
-import { groupCommits } from '../../src/flow/acknowledge.ts';
+import { groupCommits } from '../../src/flow/delivery/acknowledge.ts';
 import type { Database, Queries } from '../../src/store/database.ts';
 
 /** A database that only counts: the groups that were written, one transaction each. */

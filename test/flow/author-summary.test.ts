@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { tellAuthor, tellAuthors } from '../../src/flow/author-summary.ts';
-import { endPosting, endPostings } from '../../src/flow/failure-report.ts';
+import { tellAuthor, tellAuthors } from '../../src/flow/delivery/author-summary.ts';
+import { endPosting, endPostings } from '../../src/flow/delivery/failure-report.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { addRole, removeRole } from '../../src/store/lists.ts';
 import type { NewMessage } from '../../src/store/messages.ts';

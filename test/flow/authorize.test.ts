@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { authorize, type Decision, type PostFacts } from '../../src/flow/authorize.ts';
-import type { ListContext } from '../../src/flow/list-context.ts';
+import type { ListContext } from '../../src/flow/lists/list-context.ts';
+import { authorize, type Decision, type PostFacts } from '../../src/flow/post/authorize.ts';
 import type { Reason } from '../../src/pki/reasons.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';
 import type { AuthorSignature } from '../../src/smime/author-signature.ts';

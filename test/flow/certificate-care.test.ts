@@ -1,11 +1,11 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { askAboutWaiting } from '../../src/flow/ask-owners.ts';
-import { replaceExpired, useAgain } from '../../src/flow/best-certificate.ts';
-import { certificateRow } from '../../src/flow/file-certificates.ts';
+import { replaceExpired, useAgain } from '../../src/flow/certificates/best-certificate.ts';
+import { askAboutWaiting } from '../../src/flow/harvest/ask-owners.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { bind, bindingsOf, historyOf, setBindingState } from '../../src/store/bindings.ts';
+import { certificateRow } from '../../src/store/certificate-row.ts';
 import { inUse, supersededFor, upsertCertificate } from '../../src/store/certificates.ts';
 import { addRole } from '../../src/store/lists.ts';
 import { addMembers } from '../../src/store/members.ts';

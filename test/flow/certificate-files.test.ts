@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { certsOnly } from '../../src/cms/sign.ts';
-import { certificatesInFile, mostFileOctets } from '../../src/flow/certificate-files.ts';
+import { certificatesInFile, mostFileOctets } from '../../src/flow/certificates/certificate-files.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { pkcs12 } from '../kit/openssl.ts';
 import { type Identity, makeCa, pem, type TestCa } from '../kit/pki.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { commandOf, commandSubject } from '../../src/flow/command-text.ts';
+import { commandOf, commandSubject } from '../../src/flow/decision/command-text.ts';
 
 const mail = (text: string) =>
   Buffer.from(`From: a@b.example\nContent-Type: text/plain\n\n${text}`.replace(/\n/g, '\r\n'));

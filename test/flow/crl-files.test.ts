@@ -1,8 +1,8 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { outdatedIn, readCrlFiles } from '../../src/flow/crl-files.ts';
-import { openKeyring } from '../../src/flow/keyring.ts';
+import { outdatedIn, readCrlFiles } from '../../src/flow/lists/crl-files.ts';
+import { openKeyring } from '../../src/flow/lists/keyring.ts';
 import { makeCa, type TestCa } from '../kit/pki.ts';
 import { derOf } from '../kit/revocation.ts';
 import { tempFolder } from '../kit/tmp.ts';

@@ -1,9 +1,9 @@
 import { describe, expect, it, vi } from 'vitest';
 import { brandComposed } from '../../src/base/bytes.ts';
-import { type DeliverParts, startDelivery } from '../../src/flow/deliver.ts';
-import type { Keyring } from '../../src/flow/keyring.ts';
-import { openCache } from '../../src/flow/open-cache.ts';
-import { prepareFor } from '../../src/flow/prepare.ts';
+import { type DeliverParts, startDelivery } from '../../src/flow/delivery/deliver.ts';
+import type { Keyring } from '../../src/flow/lists/keyring.ts';
+import { openCache } from '../../src/flow/post/open-cache.ts';
+import { prepareFor } from '../../src/flow/post/prepare.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import type { CryptoWorkers } from '../../src/smime/workers.ts';
 import type { Copy } from '../../src/smtp/pool.ts';

@@ -1,10 +1,11 @@
 import { chmodSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { openDirectoryDoor } from '../../src/flow/directory-door.ts';
-import { certificateRow, mirrorAddress } from '../../src/flow/file-certificates.ts';
+import { openDirectoryDoor } from '../../src/flow/certificates/directory-door.ts';
+import { mirrorAddress } from '../../src/flow/certificates/mirror.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { bind } from '../../src/store/bindings.ts';
+import { certificateRow } from '../../src/store/certificate-row.ts';
 import { findCertificate, inUse, upsertCertificate } from '../../src/store/certificates.ts';
 import { deliveriesOf } from '../../src/store/deliveries.ts';
 import { hold } from '../../src/store/outcomes.ts';

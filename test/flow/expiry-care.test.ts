@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { warnOfEnding } from '../../src/flow/expiry-care.ts';
-import type { ListContext } from '../../src/flow/list-context.ts';
+import { warnOfEnding } from '../../src/flow/care/expiry-care.ts';
+import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { bind } from '../../src/store/bindings.ts';
 import { upsertCertificate } from '../../src/store/certificates.ts';
 import { addRole } from '../../src/store/lists.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fanOut } from '../../src/flow/fan-out.ts';
+import { fanOut } from '../../src/flow/pipeline/fan-out.ts';
 import type { Database } from '../../src/store/database.ts';
 import { deliveriesOf } from '../../src/store/deliveries.ts';
 import { addRole } from '../../src/store/lists.ts';

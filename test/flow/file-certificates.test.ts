@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { fileHarvest, knownFor, mirrorAddress } from '../../src/flow/file-certificates.ts';
-import { fileCertificates } from '../../src/flow/harvest.ts';
-import type { ListContext } from '../../src/flow/list-context.ts';
+import { mirrorAddress } from '../../src/flow/certificates/mirror.ts';
+import { fileHarvest, knownFor } from '../../src/flow/harvest/file-certificates.ts';
+import { fileCertificates } from '../../src/flow/harvest/harvest.ts';
+import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { revocationOff } from '../../src/pki/revocation.ts';
 import type { AuthorSignature } from '../../src/smime/author-signature.ts';

@@ -5,7 +5,7 @@ import {
   type HarvestFacts,
   type InUse,
   signatureWithNews,
-} from '../../src/flow/harvest.ts';
+} from '../../src/flow/harvest/harvest.ts';
 import { type Certificate, parseCertificate } from '../../src/pki/certificate.ts';
 import { revocationOff } from '../../src/pki/revocation.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';

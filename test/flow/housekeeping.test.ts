@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { eachAlone } from '../../src/base/alone.ts';
 import { brandComposed } from '../../src/base/bytes.ts';
-import { houseWork } from '../../src/flow/housekeeping.ts';
-import { everyList } from '../../src/flow/list-context.ts';
+import { houseWork } from '../../src/flow/care/housekeeping.ts';
+import { everyList } from '../../src/flow/lists/list-context.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import { deliveriesOf } from '../../src/store/deliveries.ts';
 import { ledgerOf, record } from '../../src/store/ledger.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { wireForm } from '../../src/flow/inject.ts';
+import { wireForm } from '../../src/flow/pipeline/inject.ts';
 
 /** The message in pieces of `size` octets, as a pipe may cut it. */
 async function* pieces(text: string, size: number): AsyncGenerator<Buffer> {

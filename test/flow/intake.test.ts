@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { silentLog } from '../../src/base/log.ts';
-import { intake } from '../../src/flow/intake.ts';
+import { intake } from '../../src/flow/pipeline/intake.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import { newId, openSpool } from '../../src/store/spool.ts';
 import { tempFolder } from '../kit/tmp.ts';

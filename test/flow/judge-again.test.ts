@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { judgeableUntil } from '../../src/flow/judge-again.ts';
+import { judgeableUntil } from '../../src/flow/decision/judge-again.ts';
 import type { Reason } from '../../src/pki/reasons.ts';
 import type { SignerVerdict } from '../../src/smime/layers.ts';
 import type { Findings } from '../../src/smime/open.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { endPosting } from '../../src/flow/failure-report.ts';
-import { judgeAllRefusals } from '../../src/flow/judge-refusals.ts';
-import type { ListContext } from '../../src/flow/list-context.ts';
-import { writeAnswers } from '../../src/flow/write-outcomes.ts';
+import { endPosting } from '../../src/flow/delivery/failure-report.ts';
+import { judgeAllRefusals } from '../../src/flow/delivery/judge-refusals.ts';
+import { writeAnswers } from '../../src/flow/delivery/write-outcomes.ts';
+import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { bounceScore } from '../../src/policy/bounces.ts';
 import type { RelayedOutcome } from '../../src/smtp/relays.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';

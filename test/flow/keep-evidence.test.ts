@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { careForEvidence } from '../../src/flow/keep-evidence.ts';
+import { careForEvidence } from '../../src/flow/revocation/keep-evidence.ts';
 import { parseCrl } from '../../src/pki/crl.ts';
 import { deliveriesOf } from '../../src/store/deliveries.ts';
 import { hold } from '../../src/store/outcomes.ts';

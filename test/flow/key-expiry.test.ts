@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { announceKeys, planAnnouncement } from '../../src/flow/key-announcement.ts';
-import { careForListKeys } from '../../src/flow/key-expiry.ts';
-import type { ListContext } from '../../src/flow/list-context.ts';
-import type { Notice } from '../../src/flow/notify.ts';
+import { announceKeys, planAnnouncement } from '../../src/flow/care/key-announcement.ts';
+import { careForListKeys } from '../../src/flow/care/key-expiry.ts';
+import type { ListContext } from '../../src/flow/lists/list-context.ts';
+import type { Notice } from '../../src/flow/mail/notify.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import type { KeyPair } from '../../src/pki/keys.ts';
 import { addRole, ensureService } from '../../src/store/lists.ts';

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Fault } from '../../src/base/errors.ts';
-import type { Keyring } from '../../src/flow/keyring.ts';
-import { listSignatureFor, signerOf, wrapperFor } from '../../src/flow/list-signature.ts';
-import type { Prepared } from '../../src/flow/prepare.ts';
+import type { Keyring } from '../../src/flow/lists/keyring.ts';
+import { listSignatureFor, signerOf, wrapperFor } from '../../src/flow/post/list-signature.ts';
+import type { Prepared } from '../../src/flow/post/prepare.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import type { KeyPair } from '../../src/pki/keys.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';

@@ -1,11 +1,11 @@
 import { openFetcher } from '../../src/fetch/fetcher.ts';
-import { crlFilesFault } from '../../src/flow/crl-files.ts';
-import { fetchWantedWith } from '../../src/flow/fetch-wanted.ts';
-import { findIntermediatesWith } from '../../src/flow/intermediates.ts';
-import type { Keyring } from '../../src/flow/keyring.ts';
-import { validatePathsWith } from '../../src/flow/member-path.ts';
-import { openRevocationBook } from '../../src/flow/revocation-book.ts';
-import { openRevocationStore } from '../../src/flow/revocation-store.ts';
+import { validatePathsWith } from '../../src/flow/certificates/member-path.ts';
+import { crlFilesFault } from '../../src/flow/lists/crl-files.ts';
+import type { Keyring } from '../../src/flow/lists/keyring.ts';
+import { fetchWantedWith } from '../../src/flow/revocation/fetch-wanted.ts';
+import { findIntermediatesWith } from '../../src/flow/revocation/intermediates.ts';
+import { openRevocationBook } from '../../src/flow/revocation/revocation-book.ts';
+import { openRevocationStore } from '../../src/flow/revocation/revocation-store.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { parseCrl } from '../../src/pki/crl.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';

@@ -1,12 +1,12 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { formatCapabilities } from '../../src/cms/capabilities.ts';
-import { certificateRow } from '../../src/flow/file-certificates.ts';
-import { findRecipientsWith, pinsOf } from '../../src/flow/member-certificate.ts';
+import { findRecipientsWith, pinsOf } from '../../src/flow/certificates/member-certificate.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { validatePath } from '../../src/pki/path.ts';
 import { noEvidence, type RevocationPolicy, revocationOff } from '../../src/pki/revocation.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';
 import { bind, setBindingState } from '../../src/store/bindings.ts';
+import { certificateRow } from '../../src/store/certificate-row.ts';
 import { saveCapabilities, upsertCertificate } from '../../src/store/certificates.ts';
 import type { CertificateSource, JsonObject } from '../../src/store/schema.ts';
 import { type CertificateOptions, type Identity, makeCa, makeSelfSigned, type TestCa } from '../kit/pki.ts';

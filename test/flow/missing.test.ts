@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { ListContext } from '../../src/flow/list-context.ts';
-import { settleMissing } from '../../src/flow/missing.ts';
+import { settleMissing } from '../../src/flow/delivery/missing.ts';
+import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
 import { findMessage } from '../../src/store/messages.ts';

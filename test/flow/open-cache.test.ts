@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Plaintext } from '../../src/base/bytes.ts';
-import { openCache } from '../../src/flow/open-cache.ts';
+import { openCache } from '../../src/flow/post/open-cache.ts';
 import { minute, stoppedClock } from './parts.ts';
 
 function cacheOf(octets: number) {

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { fileCertificates } from '../../src/flow/harvest.ts';
-import { openPosting } from '../../src/flow/open-posting.ts';
+import { fileCertificates } from '../../src/flow/harvest/harvest.ts';
+import { openPosting } from '../../src/flow/post/open-posting.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { type OpenReport, openMessage } from '../../src/smime/open.ts';
 import { certificatesNamed } from '../../src/store/certificates.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { listIdOf, loopsThrough, readOuter } from '../../src/flow/outer.ts';
+import { listIdOf, loopsThrough, readOuter } from '../../src/flow/post/outer.ts';
 import { messageOf } from './parts.ts';
 
 const read = (text: string) => readOuter(Buffer.from(text.replace(/\n/g, '\r\n')));

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { brandReceived, Plaintext } from '../../src/base/bytes.ts';
-import { openCache } from '../../src/flow/open-cache.ts';
-import { type OutgoingParts, outgoingOf } from '../../src/flow/outgoing.ts';
-import type { Prepared } from '../../src/flow/prepare.ts';
+import { type OutgoingParts, outgoingOf } from '../../src/flow/delivery/outgoing.ts';
+import { openCache } from '../../src/flow/post/open-cache.ts';
+import type { Prepared } from '../../src/flow/post/prepare.ts';
 import { mayLeaveClear } from '../../src/policy/clear.ts';
 import type { SignOptions } from '../../src/smime/workers.ts';
 import type { PostingRow } from '../../src/store/postings.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { ListContext } from '../../src/flow/list-context.ts';
-import type { FindRecipients } from '../../src/flow/member-certificate.ts';
-import { reportToOwners } from '../../src/flow/owner-report.ts';
+import { reportToOwners } from '../../src/flow/care/owner-report.ts';
+import type { FindRecipients } from '../../src/flow/certificates/member-certificate.ts';
+import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { bind } from '../../src/store/bindings.ts';
 import { upsertCertificate } from '../../src/store/certificates.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';

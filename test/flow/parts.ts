@@ -1,5 +1,5 @@
 import type { Log, LogFields } from '../../src/base/log.ts';
-import type { ListContext } from '../../src/flow/list-context.ts';
+import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { parseEntity } from '../../src/mime/entity.ts';
 import { floorOf } from '../../src/policy/floor.ts';
 import type { ListPolicy } from '../../src/policy/settings.ts';

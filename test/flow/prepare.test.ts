@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { brandReceived } from '../../src/base/bytes.ts';
-import { distributionHeader } from '../../src/flow/distribution-header.ts';
+import { distributionHeader } from '../../src/flow/delivery/distribution-header.ts';
 import {
   clearCopy,
   intactCopy,
@@ -8,7 +8,7 @@ import {
   prepareFor,
   readPrepared,
   sealedHead,
-} from '../../src/flow/prepare.ts';
+} from '../../src/flow/post/prepare.ts';
 import { parseEntity } from '../../src/mime/entity.ts';
 import type { Envelope } from '../../src/mime/envelope.ts';
 import { mayLeaveClear } from '../../src/policy/clear.ts';

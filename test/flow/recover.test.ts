@@ -2,7 +2,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { brandComposed } from '../../src/base/bytes.ts';
-import { recover } from '../../src/flow/recover.ts';
+import { recover } from '../../src/flow/pipeline/recover.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import { deliveriesOf, duePostings, nextDueAt } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';

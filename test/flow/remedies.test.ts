@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { remedyForPosting } from '../../src/flow/remedies.ts';
+import { remedyForPosting } from '../../src/flow/operator/remedies.ts';
 
 describe('what would change a posting', () => {
   const held = {

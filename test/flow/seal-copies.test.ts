@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { brandSealed, Plaintext } from '../../src/base/bytes.ts';
-import { type FatalCertificates, sealPosting } from '../../src/flow/seal-copies.ts';
+import { type FatalCertificates, sealPosting } from '../../src/flow/delivery/seal-copies.ts';
 import type { SealRecipient } from '../../src/smime/jobs.ts';
 import { type Addressed, type CryptoWorkers, workerFault } from '../../src/smime/workers.ts';
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { ListContext } from '../../src/flow/list-context.ts';
-import { settleMissing } from '../../src/flow/missing.ts';
-import { releaseCopies, releaseNowValid } from '../../src/flow/release.ts';
-import { tellWaiting } from '../../src/flow/tell-waiting.ts';
+import { tellWaiting } from '../../src/flow/care/tell-waiting.ts';
+import { releaseCopies, releaseNowValid } from '../../src/flow/certificates/release.ts';
+import { settleMissing } from '../../src/flow/delivery/missing.ts';
+import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { bind } from '../../src/store/bindings.ts';
 import { upsertCertificate } from '../../src/store/certificates.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';

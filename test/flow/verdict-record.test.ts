@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { DecisionReason } from '../../src/flow/authorize.ts';
-import { sentenceFor, toJson, verdictRecord } from '../../src/flow/verdict-record.ts';
+import type { DecisionReason } from '../../src/flow/post/authorize.ts';
+import { sentenceFor, toJson, verdictRecord } from '../../src/flow/post/verdict-record.ts';
 import { type Reason, reasons } from '../../src/pki/reasons.ts';
 import { decryptionKey } from '../cms/keys.ts';
 import { mailOf } from '../kit/smime-mime.ts';

@@ -26,19 +26,38 @@ export const ranks: Readonly<Record<string, number>> = {
   cli: 7,
 };
 
+/**
+ * Folders that are split into rooms, from the first to the last: a file is in one, and imports its own or one before it.
+ */
+export const rooms: Readonly<Record<string, readonly string[]>> = {
+  flow: [
+    'lists',
+    'revocation',
+    'certificates',
+    'post',
+    'mail',
+    'harvest',
+    'delivery',
+    'decision',
+    'pipeline',
+    'care',
+    'operator',
+  ],
+};
+
 /** Each brand of bytes has one maker (base/bytes.ts). */
 export const brandMakers: Readonly<Record<string, RegExp>> = {
   brandReceived: /^(smtp\/receive|store\/spool)[^/]*\.ts$/,
   brandSealed: /^smime\/seal[^/]*\.ts$/,
-  brandClear: /^flow\/prepare[^/]*\.ts$/,
-  brandComposed: /^flow\/(notify|compose)[^/]*\.ts$/,
+  brandClear: /^flow\/post\/prepare[^/]*\.ts$/,
+  brandComposed: /^flow\/mail\/notify[^/]*\.ts$/,
 };
 
 /** Files that may look into a Plaintext. A new one needs a reason: what it does with the bytes leaves nothing behind. */
 export const exposers: readonly RegExp[] = [
   /^base\/bytes\.ts$/,
   /^smime\/(open|peel|seal|sign|inspect|workers?)[^/]*\.ts$/,
-  /^flow\/(prepare|authorize|command|commands)[^/]*\.ts$/,
+  /^flow\/decision\/commands\.ts$/,
 ];
 
 /** Where a package or module may be imported; those not named are free. */
@@ -182,6 +201,26 @@ export function rankBreaches(files: readonly SourceFile[]): string[] {
   });
 }
 
+const roomOf = (path: string): string => {
+  const [, room = '', file] = path.split('/');
+  return file === undefined ? '' : room;
+};
+
+/** Imports of a later room of the same folder; files of a split folder that are in none of its rooms. */
+export function roomBreaches(files: readonly SourceFile[]): string[] {
+  return files.flatMap((file) => {
+    const folder = folderOf(file.path);
+    const order = rooms[folder];
+    if (order === undefined) return [];
+    const room = roomOf(file.path);
+    if (!order.includes(room)) return [`${file.path} is in no room of src/${folder}`];
+    return file.imports
+      .filter((one) => one.own && folderOf(one.target) === folder)
+      .filter((one) => order.indexOf(roomOf(one.target)) > order.indexOf(room))
+      .map((one) => `${file.path} imports ${one.target}: ${room} comes before ${roomOf(one.target)}`);
+  });
+}
+
 /** Imports of files that are not there: mistyped, or only found by luck. */
 export function missingImports(files: readonly SourceFile[]): string[] {
   const known = new Set(files.map((file) => file.path));
@@ -265,17 +304,22 @@ export function useBreaches(files: readonly SourceFile[]): string[] {
   );
 }
 
-/** Folders with source but without a README.md, or with one of more than a screen. */
+/** Folders and rooms with source but without a README.md that names what is there, or with one of more than a screen. */
 export function readmeBreaches(files: readonly SourceFile[], readmes: ReadonlyMap<string, string>): string[] {
-  const folders = [...new Set(files.map((file) => folderOf(file.path)))];
-  return folders.flatMap((folder) => {
+  const folders = new Set(files.flatMap((file) => [folderOf(file.path), posix.dirname(file.path)]));
+  return [...folders].flatMap((folder) => {
     const text = readmes.get(folder);
     if (text === undefined) return [`src/${folder} has no README.md`];
     const lines = text.trimEnd().split('\n').length;
     const long =
       lines > 45 ? [`src/${folder}/README.md has ${lines} lines: one screen, 45, is the most`] : [];
-    const there = files.filter((file) => folderOf(file.path) === folder).map((file) => nameOf(file.path));
-    return [...long, ...namesBreaches(folder, text, there)];
+    const there = files
+      .filter((file) => posix.dirname(file.path) === folder)
+      .map((file) => nameOf(file.path));
+    const unnamed = (rooms[folder] ?? [])
+      .filter((room) => !text.includes(`\`${room}\``))
+      .map((room) => `src/${folder}/README.md does not name the room ${room}`);
+    return [...long, ...unnamed, ...namesBreaches(folder, text, there)];
   });
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { missingReasons } from '../../src/flow/member-certificate.ts';
+import { missingReasons } from '../../src/flow/certificates/member-certificate.ts';
 import { renderMail } from '../../src/template/mail.ts';
 import { openTemplates, type Variables } from '../../src/template/templates.ts';
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { retryAll, retryMessage } from '../../src/flow/queue-control.ts';
+import { retryAll, retryMessage } from '../../src/flow/operator/queue-control.ts';
 import { type Database, openDatabase } from '../../src/store/database.ts';
 import { openSpool } from '../../src/store/spool.ts';
 

@@ -1,0 +1,164 @@
+import { wordsOf } from '../../base/errors.ts';
+import { isBulk } from '../../smtp/bulk.ts';
+import { claim, type DuePosting, duePostings, nextDueAt } from '../../store/deliveries.ts';
+import { type SendParts, startBatches } from './send-batches.ts';
+
+export interface DeliverParts extends SendParts {
+  /** Holder of the rows that are claimed: node id and boot id. */
+  readonly lease: string;
+}
+
+export interface Delivery {
+  /** Rows may be due: look now. */
+  wake(): void;
+  /** Claims nothing more; resolves when the copies under way are answered and written down. */
+  stop(): Promise<void>;
+}
+
+const batchSize = 100;
+/** Postings that have a batch prepared or sent at a time. Each has its content in memory: of large ones there are few. */
+const postingsAtATime = { small: 8, bulk: 2 };
+/** Batches of one posting under way: in clear each is one transaction, which begins at once. */
+const batchesOfPosting = 8;
+/** Of postings whose due copies all follow others (`claim`), so many are asked again each time, the longest due first. */
+const followersAtATime = 8;
+/** Longer than any attempt takes; rows of a dead daemon are freed at start, not by this. */
+const leaseMs = 6 * 3_600_000;
+/** How often the table is looked at without being woken. */
+const idleMs = 60_000;
+/** How long the table is left alone when it could not be read or written. */
+const troubledMs = 5000;
+
+/**
+ * Starts the delivery: postings with due rows take turns, a batch each; when the last copies of a batch begin, the next
+ * one is claimed, of the same posting if no other waits. Then it waits for the next row's time.
+ */
+export function startDelivery(parts: DeliverParts): Delivery {
+  /** Postings that wait for their turn, in that order. */
+  const waiting = new Map<number, DuePosting>();
+  /** Postings whose latest batch has copies that did not begin yet. */
+  const busy = new Map<number, DuePosting>();
+  /** Postings that were due and gave nothing: asking thousands again after each copy would take longer than the copies. */
+  const following = new Set<number>();
+  const underWay = new Set<Promise<void>>();
+  /** How many batches of a posting are under way. */
+  const inWork = new Map<number, number>();
+  let stopping = false;
+  const batches = startBatches(parts, () => stopping);
+  let claiming = false;
+  let again = false;
+  let mustLook = false;
+  let claims: Promise<void> = Promise.resolve();
+  let timer: NodeJS.Timeout | null = null;
+
+  const go = (): void => {
+    again = true;
+    if (claiming || stopping) return;
+    claiming = true;
+    claims = claimUntilQuiet();
+  };
+
+  const look = (): void => {
+    mustLook = true;
+    go();
+  };
+
+  const claimUntilQuiet = async (): Promise<void> => {
+    let troubled = false;
+    while (again && !stopping && !troubled) {
+      again = false;
+      try {
+        if (mustLook) await lookForDue();
+        for (const posting of [...waiting.values()]) if (hasRoom(posting)) await claimOf(posting);
+      } catch (error) {
+        parts.log.error('delivery-failed', { detail: wordsOf(error) });
+        mustLook = true;
+        troubled = true;
+      }
+    }
+    // In the same turn as the question above: a wake in between would be lost.
+    claiming = false;
+    // What is in work says itself when it has room for more.
+    await rest(troubled ? troubledMs : underWay.size > 0 ? 1000 : 50);
+  };
+
+  const lookForDue = async (): Promise<void> => {
+    mustLook = false;
+    const due = await duePostings(parts.database.q, { now: parts.clock.now(), node: parts.node });
+    const ids = new Set(due.map((one) => one.postingId));
+    for (const id of following) if (!ids.has(id)) following.delete(id);
+    let followers = 0;
+    for (const one of due) {
+      if (busy.has(one.postingId)) continue;
+      if (following.has(one.postingId) && ++followers > followersAtATime) continue;
+      waiting.set(one.postingId, one);
+    }
+  };
+
+  const hasRoom = (posting: DuePosting): boolean => {
+    const bulk = isBulk(posting.octets);
+    const alike = [...busy.values()].filter((one) => isBulk(one.octets) === bulk);
+    if (stopping || (inWork.get(posting.postingId) ?? 0) >= batchesOfPosting) return false;
+    return alike.length < (bulk ? postingsAtATime.bulk : postingsAtATime.small);
+  };
+
+  const claimOf = async (posting: DuePosting): Promise<void> => {
+    const { postingId } = posting;
+    const now = parts.clock.now();
+    const rows = await claim(parts.database.q, {
+      postingId,
+      lease: parts.lease,
+      now,
+      limit: batchSize,
+      leaseMs,
+    });
+    waiting.delete(postingId);
+    if (rows.length === 0) {
+      following.add(postingId);
+      return;
+    }
+    following.delete(postingId);
+    busy.set(postingId, posting);
+    inWork.set(postingId, (inWork.get(postingId) ?? 0) + 1);
+    let isSpare = false;
+    const spare = (): void => {
+      if (isSpare) return;
+      isSpare = true;
+      busy.delete(postingId);
+      waiting.set(postingId, posting);
+      go();
+    };
+    const work: Promise<void> = batches.deliver(postingId, rows, spare).finally(() => {
+      underWay.delete(work);
+      const others = (inWork.get(postingId) ?? 1) - 1;
+      if (others > 0) inWork.set(postingId, others);
+      else inWork.delete(postingId);
+      spare();
+      // The end of a posting may have queued a report.
+      look();
+    });
+    underWay.add(work);
+  };
+
+  const rest = async (atLeastMs: number): Promise<void> => {
+    if (stopping) return;
+    // A table that cannot be read now is looked at again after `idleMs`.
+    const next = await nextDueAt(parts.database.q).catch(() => null);
+    if (stopping) return;
+    if (timer) clearTimeout(timer);
+    const wait = next === null ? idleMs : Math.min(Math.max(next - parts.clock.now(), atLeastMs), idleMs);
+    timer = setTimeout(look, wait);
+    timer.unref();
+  };
+
+  return {
+    wake: look,
+    async stop() {
+      stopping = true;
+      if (timer) clearTimeout(timer);
+      // What is being claimed becomes a batch under way, which gives its rows back.
+      await claims;
+      while (underWay.size > 0) await Promise.all(underWay);
+    },
+  };
+}

@@ -1,0 +1,183 @@
+import { Fault, wordsOf } from '../../base/errors.ts';
+import type { Relays } from '../../smtp/relays.ts';
+import type { Queries } from '../../store/database.ts';
+import { giveBack } from '../../store/deliveries.ts';
+import type { DeliveryRow } from '../../store/schema.ts';
+import { type Acknowledgements, groupCommits } from './acknowledge.ts';
+import type { ReadyCopy } from './batch.ts';
+import { endPosting } from './failure-report.ts';
+import { type BatchParts, loadBatch, type PostingBatches } from './posting-batches.ts';
+import type { FatalCertificates } from './seal-copies.ts';
+import { type Answer, type RetryParts, retryLater, writeAnswers } from './write-outcomes.ts';
+
+export interface SendParts extends BatchParts, RetryParts {
+  readonly relays: Pick<Relays, 'send' | 'turn' | 'connections' | 'together'>;
+}
+
+/** What is done with rows that were claimed. */
+export interface Batches {
+  /**
+   * Seals a batch of one posting, hands it to the relay and writes down what became of it. `spare` is called when the last
+   * of its copies have begun, or will at once: another batch may be prepared. Never rejects.
+   */
+  deliver(postingId: number, rows: readonly DeliveryRow[], spare: () => void): Promise<void>;
+}
+
+/** A posting in work, and how many batches of it there are. */
+interface Loaded {
+  readonly batches: Promise<PostingBatches>;
+  users: number;
+}
+
+/** What is written down in groups: the relay's answers to a copy, or a change of another kind. */
+type Entry = readonly Answer[] | ((tx: Queries) => Promise<void>);
+
+/** Starts with no posting in work. Once `isStopping` says so, copies that were not sent yet are given back. */
+export function startBatches(parts: SendParts, isStopping: () => boolean): Batches {
+  const acknowledgements = groupCommits<Entry>(
+    parts.database,
+    (tx, entries) => writeEntries(tx, parts, entries),
+    {
+      pauseMs: 1000,
+      enough: parts.relays.connections,
+      troubled: (error) => parts.log.error('outcomes-not-written', { detail: wordsOf(error) }),
+      isOver: isStopping,
+    },
+  );
+  const postings = new Map<number, Loaded>();
+  const fatal: FatalCertificates = new Map();
+
+  const deliverBatch = async (
+    batches: PostingBatches,
+    rows: readonly DeliveryRow[],
+    spare: () => void,
+  ): Promise<void> => {
+    const { about } = batches;
+    const { ready, settlements } = await batches.prepare(rows);
+    const { connections } = parts.relays;
+    let unbegun = ready.length;
+    const send = (copy: ReadyCopy): Promise<void> =>
+      parts.relays.turn({ ...about, to: copy.addressees[0]?.row.member ?? '' }, () => {
+        if (--unbegun === connections) spare();
+        return sendOne(parts, acknowledgements, copy, { ...about, isStopping });
+      });
+    if (unbegun <= connections) spare();
+    // Every copy is waited for, also when one fails: what is still on its way must not be put off and sent again.
+    const ended = await Promise.allSettled([
+      ...settlements.map(async (one) => {
+        await acknowledgements.commit(one.apply);
+        await one.cleanUp();
+      }),
+      ...ready.map(send),
+    ]);
+    for (const one of ended) if (one.status === 'rejected') throw one.reason;
+  };
+
+  /** What the batches of a posting share, kept from the first of them to the end of the last one under way. */
+  const load = (postingId: number): Loaded => {
+    const known = postings.get(postingId) ?? { batches: loadBatch(parts, postingId, fatal), users: 0 };
+    known.users++;
+    postings.set(postingId, known);
+    return known;
+  };
+
+  const leave = async (postingId: number, loaded: Loaded): Promise<void> => {
+    if (--loaded.users > 0) return;
+    // Held or deferred copies open the message again when their time comes.
+    postings.delete(postingId);
+    await loaded.batches.then((one) => one.end()).catch(() => undefined);
+  };
+
+  return {
+    async deliver(postingId, rows, spare) {
+      const loaded = load(postingId);
+      try {
+        await deliverBatch(await loaded.batches, rows, spare);
+        await endPosting(parts, postingId);
+      } catch (error) {
+        await failBatch(parts, postingId, rows, error);
+      } finally {
+        await leave(postingId, loaded);
+      }
+    },
+  };
+}
+
+const idsOf = (rows: readonly DeliveryRow[]): number[] => rows.map((row) => row.id);
+
+/** The batch as a whole failed (a worker, the disk, a bug): its rows come back by the retry table. */
+async function failBatch(
+  parts: SendParts,
+  posting: number,
+  rows: readonly DeliveryRow[],
+  error: unknown,
+): Promise<void> {
+  const reason = error instanceof Fault ? error.code : 'internal';
+  const detail = wordsOf(error);
+  parts.log.error('batch-failed', { posting, code: reason, detail });
+  try {
+    await parts.database.write(async (tx) => {
+      // The worker died of another job, or we stop: not the copies' doing.
+      if (reason === 'worker-restarted' || reason === 'worker-closed')
+        await giveBack(tx, idsOf(rows), parts.clock.now());
+      else await retryLater(tx, parts, rows, { reason, detail });
+    });
+  } catch (failure) {
+    // The rows stay in flight until their lease is over; housekeeping, or the next start, frees them.
+    parts.log.error('batch-not-put-off', { posting, detail: wordsOf(failure) });
+  }
+}
+
+async function sendOne(
+  parts: SendParts,
+  acknowledgements: Acknowledgements<Entry>,
+  ready: ReadyCopy,
+  d: PostingBatches['about'] & { readonly isStopping: () => boolean },
+): Promise<void> {
+  const { id, list, isStopping } = d;
+  // Not sent because we stop, or not tried: due at once, or later, and not counted as an attempt.
+  const putBack = (rows: readonly DeliveryRow[], afterMs = 0): Promise<void> =>
+    acknowledgements.commit((tx) => giveBack(tx, idsOf(rows), parts.clock.now() + afterMs));
+  if (isStopping()) return putBack(ready.addressees.map((one) => one.row));
+  const addressees = new Map(ready.addressees.map((one) => [one.row.member, one]));
+  const copy = await ready.make();
+  const answered = acknowledgements.expect();
+  await parts.relays.send(copy, async (outcomes) => {
+    answered();
+    const answers: Answer[] = [];
+    const untried: Promise<void>[] = [];
+    for (const outcome of outcomes) {
+      const addressee = addressees.get(outcome.to);
+      if (addressee === undefined) continue;
+      const isGivenUp = isStopping() && outcome.kind === 'deferred';
+      if (outcome.afterMs === undefined && !isGivenUp) answers.push({ addressee, outcome });
+      else untried.push(putBack([addressee.row], outcome.afterMs));
+    }
+    // The connection ends its next copy when this is durable: after a crash at most one of each may go out again.
+    if (answers.length > 0) await acknowledgements.commit(answers);
+    await Promise.all(untried);
+    for (const { addressee, outcome } of answers) {
+      const fields = {
+        id,
+        list,
+        posting: addressee.row.postingId,
+        member: outcome.to,
+        reply: outcome.text,
+        relay: outcome.relay,
+        cipher: addressee.certificate?.cipher,
+      };
+      if (outcome.kind === 'delivered') parts.log.event('delivered', fields);
+      else parts.log.warn(outcome.kind, fields);
+    }
+  });
+}
+
+/** Writes a group of entries: the answers together, then the others. */
+async function writeEntries(tx: Queries, parts: SendParts, entries: readonly Entry[]): Promise<void> {
+  await writeAnswers(
+    tx,
+    parts,
+    entries.flatMap((entry) => (typeof entry === 'function' ? [] : entry)),
+  );
+  for (const entry of entries) if (typeof entry === 'function') await entry(tx);
+}

@@ -1,0 +1,106 @@
+import { type Envelope, formatEnvelopeLine } from '../../mime/envelope.ts';
+import type { Database, Queries } from '../../store/database.ts';
+import { insertDeliveries } from '../../store/deliveries.ts';
+import { record } from '../../store/ledger.ts';
+import { insertMessage } from '../../store/messages.ts';
+import { postingsOf, setPostingState } from '../../store/postings.ts';
+import { newId, type Spool } from '../../store/spool.ts';
+import type { ListContext } from '../lists/list-context.ts';
+import { encryptionLine, signatureLine } from '../post/crypto-lines.ts';
+import type { ComposedMail } from './notify.ts';
+
+export interface LocalMailParts {
+  readonly spool: Spool;
+  readonly node: string;
+  /** How long the relay may refuse it before it is given up, ms. */
+  readonly lifetimeMs: number;
+}
+
+/** A composed mail whose bytes are durable in `spool/messages` and whose rows are still to be written. */
+export interface SpooledMail {
+  readonly id: string;
+  /** Adds message, posting and delivery: in the transaction of what caused the mail, so neither is without the other. */
+  queue(tx: Queries): Promise<void>;
+}
+
+/**
+ * Puts a mail that reseal composed into the spool. Its file comes before its row: after a crash in between there is
+ * a file that nobody will send, which start-up removes.
+ */
+export async function spoolLocalMail(
+  parts: LocalMailParts,
+  list: ListContext,
+  mail: ComposedMail,
+  at: number,
+): Promise<SpooledMail> {
+  const id = newId(at);
+  const envelope: Envelope = {
+    from: mail.envelopeFrom,
+    to: [mail.to],
+    smtpUtf8: /[^\x20-\x7e]/.test(mail.to),
+    body8bit: false,
+    requireTls: mail.requireTls,
+    client: 'local',
+    helo: '',
+    protocol: 'local',
+  };
+  await parts.spool.place(id, formatEnvelopeLine({ ...envelope, receivedAt: at }), mail.bytes);
+  return {
+    id,
+    async queue(tx) {
+      const message = {
+        id,
+        origin: 'local' as const,
+        envelope,
+        receivedAt: at,
+        size: mail.bytes.length,
+        messageId: mail.messageId,
+        subject: mail.subject,
+        fromAddress: list.address,
+        bodySha256: '',
+        node: parts.node,
+        state: 'done' as const,
+        nextAt: null,
+      };
+      await insertMessage(tx, message, [{ listId: list.id, kind: 'local' }]);
+      const [posting] = await postingsOf(tx, id);
+      if (!posting) throw new Error(`the posting of ${id} is missing in its own transaction`);
+      await setPostingState(tx, posting.id, 'distributing');
+      await insertDeliveries(tx, [
+        {
+          postingId: posting.id,
+          member: mail.to,
+          state: 'pending',
+          reason: null,
+          detail: null,
+          nextAt: at,
+          createdAt: at,
+          expiresAt: at + parts.lifetimeMs,
+        },
+      ]);
+      const about = { at, messageId: id, postingId: posting.id, list: list.address, member: mail.to };
+      const { signedWith, sealedFor } = mail;
+      if (signedWith !== null)
+        await record(tx, signatureLine(about, { certificate: signedWith, what: 'a mail of its own' }));
+      if (sealedFor !== null) await record(tx, encryptionLine(about, sealedFor));
+    },
+  };
+}
+
+/**
+ * Queues mails if `isDue`, asked in the same transaction, says so: what it writes there and the mails are both durable or
+ * neither. Else another was as quick, and their files go. Gives whether they were queued.
+ */
+export async function queueIf(
+  parts: { readonly database: Database; readonly spool: Spool },
+  mails: readonly SpooledMail[],
+  isDue: (tx: Queries) => Promise<boolean>,
+): Promise<boolean> {
+  const isMine = await parts.database.write(async (tx) => {
+    const due = await isDue(tx);
+    if (due) for (const mail of mails) await mail.queue(tx);
+    return due;
+  });
+  if (!isMine) for (const mail of mails) await parts.spool.remove(mail.id);
+  return isMine;
+}

@@ -1,0 +1,44 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Queries } from '../../store/database.ts';
+import { holdersOf } from '../../store/lists.ts';
+import type { ListContext } from '../lists/list-context.ts';
+import { type LocalMailParts, type SpooledMail, spoolLocalMail } from './local-mail.ts';
+import type { Compose, ComposedMail, Notice } from './notify.ts';
+
+/** The same notice to each address, from the list, composed and spooled. */
+export async function noticesTo(
+  parts: LocalMailParts & { readonly compose: Compose; readonly clock: Clock },
+  list: ListContext,
+  addresses: readonly string[],
+  notice: Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language' | 'replyTo'>,
+): Promise<SpooledMail[]> {
+  const now = parts.clock.now();
+  const composed: ComposedMail[] = [];
+  for (const to of addresses) {
+    const language = list.policy.language;
+    const whole: Notice = {
+      ...notice,
+      to,
+      language,
+      kind: 'auto-generated',
+      replyTo: 'owner',
+      inReplyTo: null,
+    };
+    composed.push(await parts.compose(list, whole, now));
+  }
+  // All or none: what cannot be composed must not leave files of the others behind at each try.
+  const mails: SpooledMail[] = [];
+  for (const mail of composed) mails.push(await spoolLocalMail(parts, list, mail, now));
+  return mails;
+}
+
+/** The addresses that hold a role; a list without moderators is moderated by its owners. */
+export async function addressesOf(
+  q: Queries,
+  listId: number,
+  role: 'owner' | 'moderator',
+): Promise<string[]> {
+  const holders = await holdersOf(q, listId, role);
+  const found = holders.length > 0 || role === 'owner' ? holders : await holdersOf(q, listId, 'owner');
+  return [...new Set(found.map((holder) => holder.address))];
+}
