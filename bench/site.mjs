@@ -34,7 +34,7 @@ export async function makeSite(root, { ca, keys, list, relayPort, sizes }) {
   const database = await openDatabase(join(root, 'spool/reseal.db'), { check: false });
   try {
     const most = Math.max(...sizes);
-    await database.write((tx) => fileCertificates(tx, keys, most));
+    await database.write((tx) => filingsFor(tx, keys, most));
     for (const size of sizes) {
       const address = listAddress(size);
       const folder = join(root, 'etc/lists', address);
@@ -53,7 +53,7 @@ export async function makeSite(root, { ca, keys, list, relayPort, sizes }) {
 export const listAddress = (size) => `all-${size}@lists.example`;
 const memberAddress = (n, keys) => (n === 0 ? keys[0].address : `member-${n}@example.org`);
 
-async function fileCertificates(tx, keys, members) {
+async function filingsFor(tx, keys, members) {
   for (const { certificate } of keys)
     await upsertCertificate(
       tx,

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { fileCertificates } from '../../src/flow/harvest/harvest.ts';
+import { filingsFor } from '../../src/flow/harvest/harvest.ts';
 import { taggedSubject } from '../../src/mime/subject.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import * as w from '../../src/pki/der.ts';
@@ -644,7 +644,7 @@ describe('the certificate store', () => {
       issuerDer: world.ca.subjectDer,
     });
     const { issuerDer, serialDer, sha256 } = parseCertificate(wanted.certDer);
-    const filings = fileCertificates(listWith({}), {
+    const filings = filingsFor(listWith({}), {
       address,
       signature: {
         certificate: signer.der,

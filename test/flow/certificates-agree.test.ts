@@ -9,7 +9,7 @@ import { judgeImportsOf } from '../../src/flow/certificates/judge-import.ts';
 import { mirrorAddress } from '../../src/flow/certificates/mirror.ts';
 import { useFor } from '../../src/flow/certificates/use-certificate.ts';
 import { fileHarvest, knownFor } from '../../src/flow/harvest/file-certificates.ts';
-import { fileCertificates } from '../../src/flow/harvest/harvest.ts';
+import { filingsFor } from '../../src/flow/harvest/harvest.ts';
 import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { revocationOff } from '../../src/pki/revocation.ts';
@@ -281,7 +281,7 @@ async function harvest(
     const known = await knownFor(tx, address);
     const trust = { anchors, intermediates: [], revocation: revocationOff, revokedKeys: new Set<string>() };
     const facts = { address, signature, ...known, ...trust, receivedAt: at };
-    const filings = fileCertificates(list, facts);
+    const filings = filingsFor(list, facts);
     await fileHarvest(tx, { list, messageId: 'm', address, filings, signature, at, expiresAt: at + day });
   });
 }

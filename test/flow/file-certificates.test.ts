@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { mirrorAddress } from '../../src/flow/certificates/mirror.ts';
 import { fileHarvest, knownFor } from '../../src/flow/harvest/file-certificates.ts';
-import { fileCertificates } from '../../src/flow/harvest/harvest.ts';
+import { filingsFor } from '../../src/flow/harvest/harvest.ts';
 import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { revocationOff } from '../../src/pki/revocation.ts';
@@ -54,7 +54,7 @@ async function harvest(
   const known = await knownFor(site.database.q, address);
   const anchors = { certificates: [parseCertificate(ca.certDer)] };
   const trust = { anchors, intermediates: [], revocation: revocationOff, revokedKeys: new Set<string>() };
-  const filings = fileCertificates(list, { address, signature, ...known, ...trust, receivedAt: at });
+  const filings = filingsFor(list, { address, signature, ...known, ...trust, receivedAt: at });
   return site.database.write((tx) =>
     fileHarvest(tx, { list, messageId: 'm1', address, filings, signature, at, expiresAt: at + day }),
   );

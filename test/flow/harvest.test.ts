@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Filing,
-  fileCertificates,
+  filingsFor,
   type HarvestFacts,
   type InUse,
   signatureWithNews,
@@ -132,7 +132,7 @@ function file(c: Case, say = fated): string {
   const nameOf = (one: Certificate) =>
     (Object.keys(alice) as (keyof Names)[]).find((name) => certificate(name).sha256 === one.sha256);
   const spoken = { ...facts, signature: signatureWithNews(signature, facts.inUse) };
-  return fileCertificates(listWith(c.policy), spoken)
+  return filingsFor(listWith(c.policy), spoken)
     .map((filing) => `${filing.purpose} ${nameOf(filing.certificate)} ${say(filing)}`)
     .join(', ');
 }
@@ -144,7 +144,7 @@ const splitUsed = () => ({ sign: used('sign'), enc: used('enc') });
 const five = ['1', '2', '3', '4', '5'];
 const knownAlready = 'sign both skip already-known, enc both skip already-known';
 
-describe('fileCertificates', () => {
+describe('filingsFor', () => {
   it.each<[string, () => Case, string]>([
     ['first contact', () => ({}), 'sign both use first, enc both use first'],
     [

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { fileCertificates } from '../../src/flow/harvest/harvest.ts';
+import { filingsFor } from '../../src/flow/harvest/harvest.ts';
 import { openPosting } from '../../src/flow/post/open-posting.ts';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { type OpenReport, openMessage } from '../../src/smime/open.ts';
@@ -127,7 +127,7 @@ describe('a signer', () => {
 
     const { signature } = report;
     if (!signature) throw new Error('no signature');
-    const filings = fileCertificates(list, {
+    const filings = filingsFor(list, {
       address: who.address,
       signature,
       inUse: { sign: null, enc: null },

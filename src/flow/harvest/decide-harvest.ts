@@ -6,7 +6,7 @@ import type { ListContext, SiteDefaults } from '../lists/list-context.ts';
 import { knownFor } from './file-certificates.ts';
 import {
   type Filing,
-  fileCertificates,
+  filingsFor,
   furtherFilings,
   type HarvestFacts,
   isKnownSigner,
@@ -44,7 +44,7 @@ export async function decideHarvest(
   const known = await knownFor(q, d.address);
   const signature = signatureWithNews(given, known.inUse);
   const facts = { ...trust, ...known, signature };
-  const filings = fileCertificates(await listForHarvest(q, list, d.address, defaults), facts);
+  const filings = filingsFor(await listForHarvest(q, list, d.address, defaults), facts);
   const further = [];
   for (const address of namedBeside(d.address, filings)) {
     const found = await furtherFor(q, { list, defaults, facts, filings, address });

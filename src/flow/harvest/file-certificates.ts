@@ -17,7 +17,7 @@ export interface Filed {
   readonly released: number;
 }
 
-/** What is known for an address, as `fileCertificates` asks for it. */
+/** What is known for an address, as `filingsFor` asks for it. */
 export async function knownFor(
   q: Queries,
   address: string,
@@ -51,7 +51,7 @@ export async function knownFor(
 }
 
 /**
- * Files what `fileCertificates` decided: certificate, binding, capabilities and the release of held copies in one
+ * Files what `filingsFor` decided: certificate, binding, capabilities and the release of held copies in one
  * transaction, a ledger line each. Repeated, it gives the same rows. The directory follows after the commit
  * (`mirrorAddress`).
  */

@@ -93,7 +93,7 @@ const read = ({ certificate }: SignerFacts): Certificate => parseCertificate(Buf
  * Which certificates of a verified signature are taken for the author's address. `signature` is the one that made
  * the verdict `signed`: certificates of anything less are not looked at. Pure.
  */
-export function fileCertificates(list: ListContext, facts: HarvestFacts): Filing[] {
+export function filingsFor(list: ListContext, facts: HarvestFacts): Filing[] {
   const signer = read(facts.signature);
   const filings: Filing[] = [];
   if (mayServe(signer, 'sign')) filings.push(file(list, facts, signer, 'sign'));
