@@ -58,15 +58,14 @@ export interface Relays {
   close(graceMs: number): Promise<void>;
 }
 
-interface Member {
-  readonly name: string;
+/** A relay in use. */
+interface Open extends RelayChoice {
   readonly pool: RelayPool;
-  readonly lmtp: boolean;
 }
 
 /** Relays for the same domains, in the order of their use. */
 interface Way {
-  readonly members: readonly Member[];
+  readonly relays: readonly Open[];
   readonly small: Turns;
   readonly bulk: Turns;
 }
@@ -91,23 +90,23 @@ export function openRelays(
     readonly askMs?: number;
   },
 ): Relays {
-  const named = new Map<string, Member[]>();
+  const named = new Map<string, Open[]>();
   const pools: RelayPool[] = [];
-  for (const { name, domains, target } of choices) {
+  for (const choice of choices) {
+    const { name, domains, target } = choice;
     const pool = new RelayPool(target, d.times, (down) => d.changed(name, down));
     pools.push(pool);
     for (const domain of domains.length === 0 ? ['*'] : domains)
-      named.set(domain, [...(named.get(domain) ?? []), { name, pool, lmtp: target.lmtp }]);
+      named.set(domain, [...(named.get(domain) ?? []), { ...choice, pool }]);
   }
-  const connectionsOf = new Map(choices.map(({ name, target }) => [name, target.connections]));
   const ways = new Map<string, Way>();
-  for (const [domain, members] of named) {
+  for (const [domain, relays] of named) {
     // Twice as many as connections: each has its next copy at hand when one is answered.
-    const most = Math.max(...members.map((one) => connectionsOf.get(one.name) ?? 1));
+    const most = Math.max(...relays.map(({ target }) => target.connections));
     const small = fairTurns(most * 2);
     // A large copy takes as long on the wire as many small ones: some connections are kept for those.
     const bulk = fairTurns(Math.max(1, Math.floor((most * 3) / 4)));
-    ways.set(domain, { members, small, bulk });
+    ways.set(domain, { relays, small, bulk });
   }
   const wayTo = (to: string): Way => {
     const way = patternsFor(to.slice(to.lastIndexOf('@') + 1)).find((pattern) => ways.has(pattern));
@@ -135,20 +134,20 @@ export function openRelays(
   };
 
   const send: Relays['send'] = async (copy, settle) => {
-    const { members } = wayTo(copy.to[0] ?? '');
+    const { relays } = wayTo(copy.to[0] ?? '');
     const earlier = new Map<string, RelayedOutcome>();
     let left = copy.to;
-    for (const [index, { name, pool, lmtp }] of members.entries()) {
+    for (const [index, { name, pool, target }] of relays.entries()) {
       const asked = left;
       const further: string[] = [];
       await pool.send({ ...copy, to: asked }, async (outcomes) => {
         const over: RelayedOutcome[] = [];
         for (const [at, one] of outcomes.entries()) {
           const to = asked[at] ?? '';
-          const by = { ...one, to, relay: name, ofRecipient: speaksOfRecipient(one, lmtp) };
+          const by = { ...one, to, relay: name, ofRecipient: speaksOfRecipient(one, target.lmtp) };
           const first = earlier.get(to);
           const told = first !== undefined && goesOn(by) ? sooner(first, by) : by;
-          if (index === members.length - 1 || !goesOn(one)) over.push(told);
+          if (index === relays.length - 1 || !goesOn(one)) over.push(told);
           else {
             earlier.set(to, told);
             further.push(to);
