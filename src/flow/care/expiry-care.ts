@@ -4,10 +4,9 @@ import { type Ending, endingBetween } from '../../store/ending.ts';
 import { findMember } from '../../store/members.ts';
 import { noticeDue, noticeIsDue, wasNoticed } from '../../store/notices.ts';
 import type { Variables } from '../../template/templates.ts';
-import type { MissingParts } from '../delivery/missing-notice.ts';
 import { type ListContext, languageOf } from '../lists/list-context.ts';
 import { queueIf, type SpooledMail, spoolLocalMail } from '../mail/local-mail.ts';
-import { addressesOf, noticesTo } from '../mail/notices-to.ts';
+import { addressesOf, type NoticeParts, noticesTo } from '../mail/notices-to.ts';
 import { longestWarningMs, stageOf } from './expiry-stages.ts';
 
 /** What the kinds of these notices begin with. */
@@ -23,7 +22,7 @@ interface Warning extends Ending {
  * where reseal was down meanwhile or the certificate came late. A member of several lists is told by one of them.
  * Gives the number of mails.
  */
-export async function warnOfEnding(parts: MissingParts, lists: readonly ListContext[]): Promise<number> {
+export async function warnOfEnding(parts: NoticeParts, lists: readonly ListContext[]): Promise<number> {
   const now = parts.clock.now();
   const rows = await endingBetween(parts.database.q, { from: now, to: now + longestWarningMs });
   const ending = rows.flatMap((row) => {
@@ -43,7 +42,7 @@ export async function warnOfEnding(parts: MissingParts, lists: readonly ListCont
 }
 
 async function warnMember(
-  parts: MissingParts,
+  parts: NoticeParts,
   list: ListContext,
   member: string,
   ending: readonly Warning[],
@@ -66,7 +65,7 @@ async function warnMember(
 }
 
 async function warnOwners(
-  parts: MissingParts,
+  parts: NoticeParts,
   list: ListContext,
   ending: readonly Warning[],
 ): Promise<number> {
@@ -89,7 +88,7 @@ const ownerKindOf = (one: Warning): string => `${kindOf(one)} ${one.address}`;
 
 /** The record that they are told and the mails in one transaction; a second process that was as quick queues nothing. */
 async function queueOnce(
-  parts: MissingParts,
+  parts: NoticeParts,
   list: ListContext,
   d: { member: string; kinds: readonly string[]; mails: readonly SpooledMail[] },
 ): Promise<number> {
@@ -125,7 +124,7 @@ function soonest(due: readonly Warning[], now: number): Variables {
 }
 
 /** One list whose mail cannot be written keeps no other from being warned; the next housekeeping tries again. */
-async function guarded(parts: MissingParts, list: ListContext, work: () => Promise<number>): Promise<number> {
+async function guarded(parts: NoticeParts, list: ListContext, work: () => Promise<number>): Promise<number> {
   try {
     return await work();
   } catch (error) {

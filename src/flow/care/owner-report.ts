@@ -4,14 +4,13 @@ import { newestLedgerId } from '../../store/ledger.ts';
 import { readMeta, writeMeta } from '../../store/meta.ts';
 import type { Variables } from '../../template/templates.ts';
 import type { FindRecipients } from '../certificates/member-certificate.ts';
-import type { MissingParts } from '../delivery/missing-notice.ts';
 import type { Keyring } from '../lists/keyring.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import { queueIf } from '../mail/local-mail.ts';
-import { addressesOf, noticesTo } from '../mail/notices-to.ts';
+import { addressesOf, type NoticeParts, noticesTo } from '../mail/notices-to.ts';
 import { endingSoon, expiredHolds, failuresOf, type Span, withoutCertificate } from './report-facts.ts';
 
-export interface ReportParts extends MissingParts {
+export interface ReportParts extends NoticeParts {
   readonly findRecipients: FindRecipients;
   readonly keyring: Pick<Keyring, 'trustProblemOf'>;
 }

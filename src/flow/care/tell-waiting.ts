@@ -5,18 +5,17 @@ import { noticeDue, noticeIsDue } from '../../store/notices.ts';
 import { findPosting } from '../../store/postings.ts';
 import { droppedSinceTold, markTold, type Untold, untoldHeld, waitingFor } from '../../store/waiting.ts';
 import { missingReasons } from '../certificates/member-certificate.ts';
-import { type MissingParts, missingNotice, spoolMissingNotice } from '../delivery/missing-notice.ts';
+import { missingNotice, spoolMissingNotice } from '../delivery/missing-notice.ts';
 import { languageOf, listOf, type SiteDefaults } from '../lists/list-context.ts';
 import { queueIf } from '../mail/local-mail.ts';
+import type { NoticeParts } from '../mail/notices-to.ts';
 
 /**
  * Tells members of copies that came to wait, or were dropped, after their last notice, all of a list in one mail and
  * not before `missing.notice-every` is over: without it, nobody would tell them unless another post came. Gives the
  * number of notices.
  */
-export async function tellWaiting(
-  parts: MissingParts & { readonly defaults: SiteDefaults },
-): Promise<number> {
+export async function tellWaiting(parts: NoticeParts & { readonly defaults: SiteDefaults }): Promise<number> {
   const { q } = parts.database;
   const dropped = await droppedSinceTold(q, { kind: missingNotice, reasons: missingReasons });
   const held = await untoldHeld(q, missingReasons);
@@ -29,7 +28,7 @@ export async function tellWaiting(
 }
 
 async function tell(
-  parts: MissingParts & { readonly defaults: SiteDefaults },
+  parts: NoticeParts & { readonly defaults: SiteDefaults },
   one: Untold,
   action: 'hold' | 'notify',
 ): Promise<boolean> {

@@ -8,9 +8,9 @@ import type { DeliveryRow } from '../../store/schema.ts';
 import type { Variables } from '../../template/templates.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
 import { queueIf, spoolLocalMail } from '../mail/local-mail.ts';
-import type { MissingParts } from './missing-notice.ts';
+import type { NoticeParts } from '../mail/notices-to.ts';
 
-export type SummaryParts = MissingParts & { readonly defaults: SiteDefaults };
+export type SummaryParts = NoticeParts & { readonly defaults: SiteDefaults };
 
 /**
  * Tells the author of a post, once, how many members got it, without names (`report.author`). Only one whose signature

@@ -11,10 +11,9 @@ import type { RefusalRow } from '../../store/refusal-row.ts';
 import { bouncesOf, countStayed, judge, refusalsOf, unjudgedPostings } from '../../store/refusals.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
 import type { SpooledMail } from '../mail/local-mail.ts';
-import { addressesOf, noticesTo } from '../mail/notices-to.ts';
-import type { MissingParts } from './missing-notice.ts';
+import { addressesOf, type NoticeParts, noticesTo } from '../mail/notices-to.ts';
 
-export interface JudgeParts extends MissingParts {
+export interface JudgeParts extends NoticeParts {
   readonly defaults: SiteDefaults;
   readonly postmaster: string;
 }

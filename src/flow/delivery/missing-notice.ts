@@ -1,25 +1,16 @@
-import type { Clock } from '../../base/clock.ts';
 import { dayOf } from '../../base/day.ts';
 import { Fault } from '../../base/errors.ts';
-import type { Log } from '../../base/log.ts';
 import { bindingsOf } from '../../store/bindings.ts';
 import { inUse } from '../../store/certificates.ts';
-import type { Database, Queries } from '../../store/database.ts';
+import type { Queries } from '../../store/database.ts';
 import { lastAbout } from '../../store/ledger.ts';
 import type { MessageRow } from '../../store/messages.ts';
 import type { BindingState } from '../../store/schema.ts';
 import type { Variables } from '../../template/templates.ts';
 import { whyNotTaken } from '../harvest/not-taken.ts';
 import type { ListContext } from '../lists/list-context.ts';
-import { type LocalMailParts, type SpooledMail, spoolLocalMail } from '../mail/local-mail.ts';
-import type { Compose } from '../mail/notify.ts';
-
-export interface MissingParts extends LocalMailParts {
-  readonly database: Database;
-  readonly compose: Compose;
-  readonly clock: Clock;
-  readonly log: Log;
-}
+import { type SpooledMail, spoolLocalMail } from '../mail/local-mail.ts';
+import type { NoticeParts } from '../mail/notices-to.ts';
 
 /** What a notice tells a member without a usable certificate, about all copies that concern him on one list. */
 export interface MissingNotice {
@@ -45,7 +36,7 @@ export const missingNotice = 'missing';
  * The notice, composed and spooled. Null if it cannot be made (a broken template): that must not keep the other
  * members' copies back, and the next post or housekeeping tries again.
  */
-export async function spoolMissingNotice(parts: MissingParts, d: MissingNotice): Promise<SpooledMail | null> {
+export async function spoolMissingNotice(parts: NoticeParts, d: MissingNotice): Promise<SpooledMail | null> {
   const { list, member, language, message } = d;
   const at = parts.clock.now();
   try {

@@ -9,7 +9,8 @@ import { type MemberCertificate, missingReasons } from '../certificates/member-c
 import { askAboutUnapproved } from '../harvest/ask-owners.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import type { SpooledMail } from '../mail/local-mail.ts';
-import { type MissingParts, missingNotice, spoolMissingNotice } from './missing-notice.ts';
+import type { NoticeParts } from '../mail/notices-to.ts';
+import { missingNotice, spoolMissingNotice } from './missing-notice.ts';
 
 /** What is to be written about one copy, and what after that. */
 export interface Settlement {
@@ -23,7 +24,7 @@ export interface Settlement {
  * `cleanUp` follows when it is committed.
  */
 export async function settleMissing(
-  parts: MissingParts,
+  parts: NoticeParts,
   d: {
     readonly list: ListContext;
     readonly message: MessageRow;
@@ -73,7 +74,7 @@ export async function settleMissing(
 }
 
 async function notice(
-  parts: MissingParts,
+  parts: NoticeParts,
   d: Parameters<typeof settleMissing>[1],
   expiresAt: number,
 ): Promise<SpooledMail | null> {

@@ -13,13 +13,12 @@ import type { SpooledMessage } from '../../store/spool.ts';
 import type { FindRecipients } from '../certificates/member-certificate.ts';
 import { sealKeysFrom } from '../certificates/seal-keys.ts';
 import { type ListContext, languageOf, listOf, type SiteDefaults } from '../lists/list-context.ts';
-import { addressesOf } from '../mail/notices-to.ts';
+import { addressesOf, type NoticeParts } from '../mail/notices-to.ts';
 import { intactCopy, type Prepared, readPrepared } from '../post/prepare.ts';
 import { cameEncrypted, receivedBits, sentenceFor } from '../post/verdict-record.ts';
 import { envelopeOf, type ReadyCopy, sameCopies, sealBatch, withoutLeavers } from './batch.ts';
 import { distributionHeader } from './distribution-header.ts';
 import { type Settlement, settleMissing } from './missing.ts';
-import type { MissingParts } from './missing-notice.ts';
 import { type OutgoingParts, outgoingOf } from './outgoing.ts';
 import { type FatalCertificates, sealPosting } from './seal-copies.ts';
 
@@ -28,7 +27,7 @@ export const deliveryFault = faultsOf({
   'clear-forbidden': (d: { list: string }) => `the policy of ${d.list} does not let this post leave in clear`,
 });
 
-export interface BatchParts extends MissingParts, OutgoingParts {
+export interface BatchParts extends NoticeParts, OutgoingParts {
   readonly relays: Pick<Relays, 'together'>;
   readonly findRecipients: FindRecipients;
   readonly defaults: SiteDefaults;

@@ -1,25 +1,17 @@
-import type { Clock } from '../../base/clock.ts';
 import { dayMs, dayOf } from '../../base/day.ts';
 import { wordsOf } from '../../base/errors.ts';
-import type { Log } from '../../base/log.ts';
 import { shellWord } from '../../base/shell.ts';
 import { bindingsOf, waitingSince } from '../../store/bindings.ts';
 import { findCertificate } from '../../store/certificates.ts';
-import type { Database } from '../../store/database.ts';
 import { listsOfAddress } from '../../store/members.ts';
 import { noticeDue, noticeIsDue } from '../../store/notices.ts';
 import type { BindingRow } from '../../store/schema.ts';
 import { forgetTokens } from '../../store/tokens.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
-import { type LocalMailParts, queueIf } from '../mail/local-mail.ts';
-import { addressesOf, noticesTo } from '../mail/notices-to.ts';
-import type { Compose } from '../mail/notify.ts';
+import { queueIf } from '../mail/local-mail.ts';
+import { addressesOf, type NoticeParts, noticesTo } from '../mail/notices-to.ts';
 
-export interface AskParts extends LocalMailParts {
-  readonly database: Database;
-  readonly compose: Compose;
-  readonly clock: Clock;
-  readonly log: Log;
+export interface AskParts extends NoticeParts {
   readonly defaults: SiteDefaults;
 }
 
@@ -71,7 +63,7 @@ type Asked = Pick<BindingRow, 'address' | 'sha256' | 'since'>;
  * came by mail alone; nothing if he uses none such. A question that cannot be made is logged: it keeps no copy.
  */
 export async function askAboutUnapproved(
-  parts: Omit<AskParts, 'defaults'>,
+  parts: NoticeParts,
   list: ListContext,
   member: string,
 ): Promise<void> {
@@ -91,7 +83,7 @@ export async function askAboutUnapproved(
 }
 
 async function askOwners(
-  parts: Omit<AskParts, 'defaults'>,
+  parts: NoticeParts,
   list: ListContext,
   { address, sha256, now }: { readonly address: string; readonly sha256: string; readonly now: number },
   sentences: (d: { issuer: string; how: string }) => { readonly event: string; readonly words: string },

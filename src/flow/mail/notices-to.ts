@@ -1,13 +1,22 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Queries } from '../../store/database.ts';
+import type { Log } from '../../base/log.ts';
+import type { Database, Queries } from '../../store/database.ts';
 import { holdersOf } from '../../store/lists.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import { type LocalMailParts, type SpooledMail, spoolLocalMail } from './local-mail.ts';
 import type { Compose, ComposedMail, Notice } from './notify.ts';
 
+/** What it takes to write, queue and note a notice. */
+export interface NoticeParts extends LocalMailParts {
+  readonly database: Database;
+  readonly compose: Compose;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
 /** The same notice to each address, from the list, composed and spooled. */
 export async function noticesTo(
-  parts: LocalMailParts & { readonly compose: Compose; readonly clock: Clock },
+  parts: Omit<NoticeParts, 'database' | 'log'>,
   list: ListContext,
   addresses: readonly string[],
   notice: Omit<Notice, 'to' | 'kind' | 'inReplyTo' | 'language' | 'replyTo'>,
