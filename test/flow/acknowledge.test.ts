@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Fault } from '../../src/base/errors.ts';
-import { groupCommits } from '../../src/flow/delivery/acknowledge.ts';
+import { acknowledgeInGroups } from '../../src/flow/delivery/acknowledge.ts';
 import type { Database, Queries } from '../../src/store/database.ts';
 
 /** A database that only counts: the groups that were written, one transaction each. */
@@ -13,7 +13,7 @@ function recorder(
   const tx = {} as Queries;
   const patience = { pauseMs: 1000, enough, troubled: () => undefined, isOver: () => false };
   const database = { write: (work) => work(tx) } as Pick<Database, 'write'> as Database;
-  const acknowledgements = groupCommits<string>(
+  const acknowledgements = acknowledgeInGroups<string>(
     database,
     async (_, entries) => {
       await disk();

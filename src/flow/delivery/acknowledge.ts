@@ -40,7 +40,7 @@ const groupsAtATime = 2;
  * `gatherMs` are over. If a group fails, each of its members is tried alone: one bad row must not keep the others' outcomes from
  * the disk.
  */
-export function groupCommits<T>(
+export function acknowledgeInGroups<T>(
   database: Database,
   write: (tx: Queries, entries: readonly T[]) => Promise<void>,
   patience: Patience,

@@ -3,7 +3,7 @@ import type { Relays } from '../../smtp/relays.ts';
 import type { Queries } from '../../store/database.ts';
 import { giveBack } from '../../store/deliveries.ts';
 import type { DeliveryRow } from '../../store/schema.ts';
-import { type Acknowledgements, groupCommits } from './acknowledge.ts';
+import { type Acknowledgements, acknowledgeInGroups } from './acknowledge.ts';
 import type { ReadyCopy } from './batch.ts';
 import { endPosting } from './failure-report.ts';
 import { type BatchParts, loadBatch, type PostingBatches } from './posting-batches.ts';
@@ -34,7 +34,7 @@ type Entry = readonly Answer[] | ((tx: Queries) => Promise<void>);
 
 /** Starts with no posting in work. Once `isStopping` says so, copies that were not sent yet are given back. */
 export function startBatches(parts: SendParts, isStopping: () => boolean): Batches {
-  const acknowledgements = groupCommits<Entry>(
+  const acknowledgements = acknowledgeInGroups<Entry>(
     parts.database,
     (tx, entries) => writeEntries(tx, parts, entries),
     {
