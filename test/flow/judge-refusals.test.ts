@@ -147,6 +147,17 @@ describe('whose doing a refusal is', () => {
     expect(events(site)).toEqual(['postmaster@lists.example: the relay refuses posts']);
   });
 
+  it('the relay\u2019s, of copies refused before their recipients were named: said of those, with each reply', async () => {
+    const { site, list } = await setUp();
+    const early = (enhanced: string) =>
+      said('refused', 554, enhanced, { command: 'MAIL', ofRecipient: false });
+    await posted(site, list, 'm1', { [a]: early('5.7.1'), [b]: early('5.6.0'), [c]: unknown });
+    const told = JSON.stringify(site.notices[0]?.variables);
+    expect(told).toContain('2 copies of a post were refused');
+    expect(told).not.toMatch(/All|same way/);
+    expect(told).toMatch(/554 5\.7\.1.*554 5\.6\.0/);
+  });
+
   it('nobody\u2019s, if one message was refused where others went through: no score, no alarm', async () => {
     const { site, list } = await setUp();
     const refused = said('refused', 554, '5.6.0', { command: '.', ofRecipient: false });

@@ -39,13 +39,15 @@ export async function judgeRefusals(parts: JudgeParts, postingId: number): Promi
   // Copies come back one by one: the last of them shows what those before it, counted against members, have in common.
   const ofRelay = nobody && areAlike(all) ? all : open.filter((one) => one.ofRecipient === 0);
   const ofMembers = open.filter((one) => !ofRelay.includes(one) && one.ofRecipient === 1);
+  const copies = Object.values(await countByState(q, { postingId })).reduce((sum, count) => sum + count, 0);
   const ids = (rows: readonly RefusalRow[]): number[] => rows.map((row) => row.deliveryId);
   const judged = await database.write(async (tx) => {
     await judge(tx, ids(ofRelay), 'relay');
     return new Set(await judge(tx, ids(ofMembers), 'member'));
   });
   try {
-    if (nobody && ofRelay[0]) await alertPostmaster(parts, list, posting.messageId, ofRelay);
+    if (nobody && ofRelay[0])
+      await alertPostmaster(parts, list, posting.messageId, { refusals: ofRelay, copies });
     for (const one of ofMembers) if (judged.has(one.deliveryId)) await countBounce(parts, list, one);
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
@@ -69,7 +71,7 @@ async function alertPostmaster(
   parts: JudgeParts,
   list: ListContext,
   messageId: string,
-  refusals: readonly RefusalRow[],
+  { refusals, copies }: { readonly refusals: readonly RefusalRow[]; readonly copies: number },
 ): Promise<void> {
   const { database, postmaster, clock, log } = parts;
   const [{ code, reply } = { code: '', reply: '' }] = refusals;
@@ -86,17 +88,27 @@ async function alertPostmaster(
     everyMs: alertEveryMs,
   };
   if (!(await database.write((tx) => replyDue(tx, about)))) return;
-  const count = refusals.length === 1 ? 'The only copy' : `All ${refusals.length} copies`;
+  const how = areAlike(refusals) ? ' in the same way' : '';
+  const replies = new Set(refusals.map((one) => `Reply:   ${one.code} ${one.reply}`.slice(0, 200)));
   const mails = await noticesTo(parts, list, [postmaster], {
     template: 'owner-alert',
     variables: {
       event: 'the relay refuses posts',
       reason: 'relay-refuses',
-      reason_text: `${count} of a post were refused in the same way, so this is held to be the fault of the mail server or of what it thinks of us, and counts against no member. The same reply is not told of again today.`,
-      details: [`Reply:   ${code} ${reply}`.slice(0, 200), `Message: reseal explain ${messageId}`],
+      reason_text: `${counted(refusals.length, copies)} refused${how}, so this is held to be the fault of the mail server or of what it thinks of us, and counts against no member. The same reply is not told of again today.`,
+      details: [...[...replies].slice(0, mostReplies), `Message: reseal explain ${messageId}`],
     },
   });
   await queueAll(parts, mails);
+}
+
+const mostReplies = 5;
+
+/** Of a post's copies those that were refused. */
+function counted(refused: number, copies: number): string {
+  if (refused === copies)
+    return refused === 1 ? 'The only copy of a post was' : `All ${refused} copies of a post were`;
+  return refused === 1 ? 'A copy of a post was' : `${refused} copies of a post were`;
 }
 
 /** Tells the owners, and suspends the member if the list does, when his score has come to the threshold. */
