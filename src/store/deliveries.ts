@@ -197,7 +197,7 @@ export async function bringBack(
   return Number(result.numUpdatedRows);
 }
 
-/** Gives back claimed rows whose attempt did not begin (shutdown, relay gone): the attempt is not counted. */
+/** Gives back claimed rows whose attempt did not begin (shutdown, `relay.rate`), due at `nextAt`: it is not counted. */
 export async function giveBack(q: Queries, ids: readonly number[], nextAt: number): Promise<void> {
   for (const chunk of chunksOf(ids)) {
     await q

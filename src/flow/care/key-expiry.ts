@@ -16,7 +16,7 @@ export interface KeyCareParts extends AnnouncementParts {
 }
 
 /**
- * What the keys of lists need each day: owners are warned 30, 7 and 1 days before a certificate in use ends, and when it
+ * What the keys of lists need by the clock: owners are warned 30, 7 and 1 days before a certificate in use ends, and when it
  * has ended, the postmaster of that of the service address; announcements of new keys that were interrupted go on. One
  * list's trouble stops no other. Gives the number of mails.
  */

@@ -24,6 +24,8 @@ const batchesOfPosting = 8;
 const followersAtATime = 8;
 /** Longer than any attempt takes; rows of a dead daemon are freed at start, not by this. */
 const leaseMs = 6 * 3_600_000;
+/** At least so long between two looks at the table: what is under way says itself when it has room for more. */
+const restMs = { working: 1000, idle: 50 };
 /** How often the table is looked at without being woken. */
 const idleMs = 60_000;
 /** How long the table is left alone when it could not be read or written. */
@@ -78,8 +80,7 @@ export function startDelivery(parts: DeliverParts): Delivery {
     }
     // In the same turn as the question above: a wake in between would be lost.
     claiming = false;
-    // What is in work says itself when it has room for more.
-    await rest(troubled ? troubledMs : underWay.size > 0 ? 1000 : 50);
+    await rest(troubled ? troubledMs : underWay.size > 0 ? restMs.working : restMs.idle);
   };
 
   const lookForDue = async (): Promise<void> => {
