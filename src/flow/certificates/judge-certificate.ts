@@ -38,6 +38,29 @@ export type Judged = Pick<
   | 'curve'
 >;
 
+/**
+ * What speaks against a certificate on a list: first what it says itself, then its path, then that nobody's word was given
+ * where the list asks for one before it encrypts. `path` is asked only if it comes to that.
+ */
+export async function objectionOn(
+  list: { readonly floor: Floor; readonly policy: Pick<ListPolicy, 'harvest.first'> },
+  certificate: Judged,
+  d: {
+    readonly at: number;
+    readonly purpose: 'sign' | 'encrypt';
+    /** Who vouches for it. */
+    readonly source: CertificateSource;
+    readonly path: () => Promise<PathResult>;
+  },
+): Promise<CertificateObjection | null> {
+  const { at, purpose, source } = d;
+  const itself = objectionToItself(certificate, { at, purpose, floor: list.floor });
+  if (itself) return itself;
+  const path = objectionToPath(await d.path(), { isPinned: source === 'pinned' });
+  if (path || purpose === 'sign') return path;
+  return objectionToVoucher(certificate, { policy: list.policy, source });
+}
+
 /** What speaks against a certificate whoever vouches for it (RFC 8550 4); null if nothing. `at` in ms. */
 export function objectionToItself(
   certificate: Judged,
@@ -74,7 +97,7 @@ const open: ReadonlySet<Reason> = new Set(['crl-missing', 'crl-expired', 'crl-in
  * Where a list asks for a person's word about first certificates, one that came by mail alone waits for it, though it came
  * through another list, or before its holder was a member here (RULES 15).
  */
-export function objectionToVoucher(
+function objectionToVoucher(
   { subject }: Pick<Certificate, 'subject'>,
   d: { readonly policy: Pick<ListPolicy, 'harvest.first'>; readonly source: CertificateSource },
 ): CertificateObjection | null {

@@ -18,12 +18,7 @@ import type { Queries } from '../../store/database.ts';
 import type { JsonObject } from '../../store/schema.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import { type CertificateFacts, readCapabilities, rememberFacts } from './certificate-facts.ts';
-import {
-  type CertificateReason,
-  objectionToItself,
-  objectionToPath,
-  objectionToVoucher,
-} from './judge-certificate.ts';
+import { type CertificateReason, objectionOn } from './judge-certificate.ts';
 import type { PathOf } from './member-path.ts';
 
 /** Why a copy cannot be sealed for a member; each is told to him in his notice. */
@@ -189,12 +184,9 @@ async function judge(
     reason,
     detail,
   });
-  const itself = objectionToItself(certificate, { at: now, purpose: 'encrypt', floor: list.floor });
-  if (itself) return missing(itself.reason, itself.why);
-  const path = objectionToPath(await facts.path(), { isPinned: row.boundBy === 'pinned' });
-  if (path) return missing(path.reason, path.why);
-  const voucher = objectionToVoucher(certificate, { policy: list.policy, source: row.boundBy });
-  if (voucher) return missing(voucher.reason, voucher.why);
+  const asked = { at: now, purpose: 'encrypt', source: row.boundBy, path: facts.path } as const;
+  const objection = await objectionOn(list, certificate, asked);
+  if (objection) return missing(objection.reason, objection.why);
   const choice = chooseAlgorithms(certificate, capabilities, pinsOf(member.settings), {
     unknown: list.policy['send.cipher'],
     receivedBits,

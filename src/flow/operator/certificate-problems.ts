@@ -11,9 +11,8 @@ import { longestWarningMs } from '../care/expiry-stages.ts';
 import {
   type CertificateObjection,
   type CertificateReason,
+  objectionOn,
   objectionToItself,
-  objectionToPath,
-  objectionToVoucher,
 } from '../certificates/judge-certificate.ts';
 import type { Keyring } from '../lists/keyring.ts';
 import type { ListContext } from '../lists/list-context.ts';
@@ -134,13 +133,9 @@ async function refusals(parts: ProblemParts, row: BindingRow, certificate: Certi
     // What could be fetched when it is needed is no trouble yet.
     const revocation = { mode: mode === 'hard' && parts.mayFetch ? ('soft' as const) : mode, evidence };
     const anchors = await parts.keyring.anchorsOf(list);
-    const result = validatePath(certificate, { anchors, intermediates, at, floor, revocation, purpose });
-    const objection =
-      objectionToItself(certificate, { at, purpose, floor }) ??
-      objectionToPath(result, { isPinned: row.source === 'pinned' }) ??
-      (purpose === 'encrypt'
-        ? objectionToVoucher(certificate, { policy: list.policy, source: row.source })
-        : null);
+    const path = async () =>
+      validatePath(certificate, { anchors, intermediates, at, floor, revocation, purpose });
+    const objection = await objectionOn(list, certificate, { at, purpose, source: row.source, path });
     const key = `${objection?.reason} ${objection?.why}`;
     const same = found.get(key);
     if (objection === null) taken++;
