@@ -12,8 +12,8 @@ import { fileFurther, fileHarvest } from '../harvest/file-certificates.ts';
 import type { Filing, HarvestFacts } from '../harvest/harvest.ts';
 import { whyFiled } from '../harvest/not-taken.ts';
 import { type ListContext, rolesOn } from '../lists/list-context.ts';
-import { tellOfChange } from './confirm-change.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
+import { tellOfChange } from './tell-of-change.ts';
 
 /**
  * Files the certificates of a post's author (RULES 15, 16). A side branch: what cannot be filed is logged and keeps no
