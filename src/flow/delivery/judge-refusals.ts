@@ -1,7 +1,7 @@
 import { dayMs } from '../../base/day.ts';
 import { Fault, wordsOf } from '../../base/errors.ts';
 import { bounceScore } from '../../policy/bounces.ts';
-import { isUnderWay } from '../../store/deliveries.ts';
+import { countByState, isUnderWay } from '../../store/deliveries.ts';
 import { record } from '../../store/ledger.ts';
 import { findMember, setMember } from '../../store/members.ts';
 import { touch } from '../../store/meta.ts';
