@@ -25,7 +25,8 @@ export interface RelayedOutcome extends Outcome {
 export interface Turn {
   /** Its recipient, or one of them. */
   readonly to: string;
-  readonly posting: number;
+  /** Who takes turns: the list's id. */
+  readonly list: number;
   /** Size of the message as it came. */
   readonly octets: number;
 }
@@ -38,7 +39,7 @@ export interface Relays {
   readonly connections: number;
   /**
    * Does work for a copy when it is its turn: so much goes on at a time for each way that a relay which is slow keeps
-   * nobody waiting but its own; postings take turns, and large copies never take all connections.
+   * nobody waiting but its own; lists take turns, and large copies never take all connections.
    */
   turn<T>(copy: Turn, work: () => Promise<T>): Promise<T>;
   /**
@@ -164,7 +165,7 @@ export function openRelays(
     connections: choices.reduce((sum, { target }) => sum + target.connections, 0),
     turn(copy, work) {
       const { small, bulk } = wayTo(copy.to);
-      return (isBulk(copy.octets) ? bulk : small)(copy.posting, work);
+      return (isBulk(copy.octets) ? bulk : small)(copy.list, work);
     },
     together,
     send,

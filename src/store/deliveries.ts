@@ -56,6 +56,7 @@ export async function insertDeliveries(tx: Queries, rows: readonly NewDelivery[]
 /** A posting with deliveries that are due. */
 export interface DuePosting {
   readonly postingId: number;
+  readonly listId: number;
   /** Size of its message as received, in octets. */
   readonly octets: number;
 }
@@ -79,7 +80,7 @@ const isLeftAlone = sql.raw("m.state = 'parked'");
 export async function duePostings(q: Queries, d: { now: number; node?: string }): Promise<DuePosting[]> {
   const { rows } = await sql<DuePosting>`
     WITH RECURSIVE ${queued}, due AS (SELECT id, ${dueAt} AS at FROM queued WHERE id IS NOT NULL)
-    SELECT due.id AS posting_id, m.size AS octets
+    SELECT due.id AS posting_id, p.list_id, m.size AS octets
     FROM due JOIN postings AS p ON p.id = due.id JOIN messages AS m ON m.id = p.message_id
     WHERE due.at <= ${d.now} AND m.node = coalesce(${d.node ?? null}, m.node) AND NOT ${isLeftAlone}
     ORDER BY due.at, due.id`.execute(q);

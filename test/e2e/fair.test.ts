@@ -50,4 +50,16 @@ describe('a relay that takes long for each copy of a large list', () => {
     expect(taken(large)).toBeLessThan(160);
     await world.sink.until(() => taken(large) === 160);
   }, 30_000);
+
+  it('nor behind all that was posted to it', async () => {
+    const taken = (list: List) =>
+      world.sink.messages.filter(({ to }) => to.some((one) => one.startsWith(nameOf(list)))).length;
+    const [large0, small0] = [taken(large), taken(small)];
+    for (let n = 0; n < 10; n++) await world.post(await signedAndEncrypted(author, large), large.address);
+    await world.sink.until(() => taken(large) > large0);
+    await world.post(await signedAndEncrypted(author, small), small.address);
+    const before = taken(large);
+    await world.sink.until(() => taken(small) === small0 + 5);
+    expect(taken(large) - before).toBeLessThanOrEqual(3 * connections);
+  }, 60_000);
 });

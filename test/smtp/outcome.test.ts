@@ -246,6 +246,8 @@ describe('readReply', () => {
   });
 
   it('leaves an enhanced code of another class among the words', () => {
+    // RFC 5321 4.2.1: all lines have one code.
+    expect(readReply('250-taken\n550 5.7.1 or not').code).toBeNull();
     expect(readReply('450 5.1.1 odd')).toEqual({ code: 450, enhanced: null, text: '5.1.1 odd' });
   });
 

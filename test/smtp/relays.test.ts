@@ -77,17 +77,17 @@ describe('the way to a domain', () => {
     expect(changes).toEqual(['1 down']);
   });
 
-  const small = { posting: 1, octets: 5000 };
+  const small = { list: 1, octets: 5000 };
 
-  it('keeps connections for small messages, whatever large ones there are, and gives postings their turns', async () => {
+  it('keeps connections for small messages, whatever large ones there are, and gives lists their turns', async () => {
     const { relays } = await relaysOf([{ target: { connections: 4 } }]);
     const begun: string[] = [];
     let end = (): void => undefined;
     const ended = new Promise<void>((resolve) => {
       end = resolve;
     });
-    const turn = (posting: number, octets: number, name: string) =>
-      relays.turn({ to: 'a@x.example', posting, octets }, async () => {
+    const turn = (list: number, octets: number, name: string) =>
+      relays.turn({ to: 'a@x.example', list, octets }, async () => {
         begun.push(name);
         await ended;
       });

@@ -121,7 +121,7 @@ describe('claim', () => {
     const due = (node?: string) => duePostings(database.q, node ? { now: t0, node } : { now: t0 });
     expect((await due()).map((one) => one.postingId)).toEqual([other, posting]);
     expect((await due('node-a')).map((one) => one.postingId)).toEqual([posting]);
-    expect(await due('node-b')).toEqual([{ postingId: other, octets: 4711 }]);
+    expect(await due('node-b')).toEqual([{ postingId: other, listId: list.id, octets: 4711 }]);
     const rows = await claim(database.q, ask({ postingId: posting }));
     expect(rows.map((row) => row.postingId)).toEqual([posting, posting]);
     expect((await due()).map((one) => one.postingId)).toEqual([other]);

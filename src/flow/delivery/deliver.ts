@@ -100,7 +100,10 @@ export function startDelivery(parts: DeliverParts): Delivery {
     const bulk = isBulk(posting.octets);
     const alike = [...busy.values()].filter((one) => isBulk(one.octets) === bulk);
     if (stopping || (inWork.get(posting.postingId) ?? 0) >= batchesOfPosting) return false;
-    return alike.length < (bulk ? postingsAtATime.bulk : postingsAtATime.small);
+    // A list that is flooded takes no more than half of what there is.
+    const most = bulk ? postingsAtATime.bulk : postingsAtATime.small;
+    if (alike.filter((one) => one.listId === posting.listId).length >= most / 2) return false;
+    return alike.length < most;
   };
 
   const claimOf = async (posting: DuePosting): Promise<void> => {

@@ -43,7 +43,7 @@ export interface PreparedBatch {
 
 /** What log lines name: the message's spool id, as in its 250, and the list; and how large it came. */
 export interface About {
-  readonly posting: number;
+  readonly listId: number;
   readonly id: string;
   readonly list: string;
   readonly octets: number;
@@ -85,8 +85,8 @@ export async function loadBatch(
   return posting.kind === 'local' ? ownMail(parts, loaded) : distribution(parts, loaded, fatal);
 }
 
-const aboutOf = ({ posting, message, list }: Loaded): About => ({
-  posting: posting.id,
+const aboutOf = ({ message, list }: Loaded): About => ({
+  listId: list.id,
   id: message.id,
   list: list.address,
   octets: message.size,

@@ -57,10 +57,13 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
     const { connections } = parts.relays;
     let unbegun = ready.length;
     const send = (copy: ReadyCopy): Promise<void> =>
-      parts.relays.turn({ ...about, to: copy.addressees[0]?.row.member ?? '' }, () => {
-        if (--unbegun === connections) spare();
-        return sendOne(parts, acknowledgements, copy, { ...about, isStopping });
-      });
+      parts.relays.turn(
+        { list: about.listId, octets: about.octets, to: copy.addressees[0]?.row.member ?? '' },
+        () => {
+          if (--unbegun === connections) spare();
+          return sendOne(parts, acknowledgements, copy, { ...about, isStopping });
+        },
+      );
     if (unbegun <= connections) spare();
     // Every copy is waited for, also when one fails: what is still on its way must not be put off and sent again.
     const ended = await Promise.allSettled([
