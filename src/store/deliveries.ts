@@ -198,18 +198,6 @@ export async function bringBack(
   return Number(result.numUpdatedRows);
 }
 
-/** Gives back claimed rows whose attempt did not begin (shutdown, `relay.rate`), due at `nextAt`: it is not counted. */
-export async function giveBack(q: Queries, ids: readonly number[], nextAt: number): Promise<void> {
-  for (const chunk of chunksOf(ids)) {
-    await q
-      .updateTable('deliveries')
-      .set((e) => ({ state: 'pending', lease: null, nextAt, attempts: e('attempts', '-', 1) }))
-      .where('id', 'in', chunk)
-      .where('state', '=', 'in-flight')
-      .execute();
-  }
-}
-
 /** The delivery with this id, or null. */
 export async function findDelivery(q: Queries, id: number): Promise<DeliveryRow | null> {
   return (await q.selectFrom('deliveries').selectAll().where('id', '=', id).executeTakeFirst()) ?? null;

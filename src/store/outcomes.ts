@@ -114,19 +114,22 @@ export async function hold(tx: Queries, holds: readonly Hold[], at: number): Pro
       .where('lease', '!=', releasedLease)
       .executeTakeFirst();
     if (result.numUpdatedRows > 0n) changed.push(id);
-    else await dueAgain(tx, id, at);
+    else await giveBack(tx, [id], at);
   }
   await recordDeliveries(tx, changed, at);
   return changed.length;
 }
 
-async function dueAgain(tx: Queries, id: number, at: number): Promise<void> {
-  await tx
-    .updateTable('deliveries')
-    .set((e) => ({ state: 'pending', lease: null, nextAt: at, attempts: e('attempts', '-', 1) }))
-    .where('id', '=', id)
-    .where('state', '=', 'in-flight')
-    .execute();
+/** Gives back claimed rows whose attempt did not begin (shutdown, `relay.rate`), due at `nextAt`: it is not counted. */
+export async function giveBack(q: Queries, ids: readonly number[], nextAt: number): Promise<void> {
+  for (const chunk of chunksOf(ids)) {
+    await q
+      .updateTable('deliveries')
+      .set((e) => ({ state: 'pending', lease: null, nextAt, attempts: e('attempts', '-', 1) }))
+      .where('id', 'in', chunk)
+      .where('state', '=', 'in-flight')
+      .execute();
+  }
 }
 
 /**

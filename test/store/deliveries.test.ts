@@ -11,12 +11,11 @@ import {
   findDelivery,
   freeExpiredLeases,
   freeLeases,
-  giveBack,
   insertDeliveries,
   nextDueAt,
 } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
-import { finish } from '../../src/store/outcomes.ts';
+import { finish, giveBack } from '../../src/store/outcomes.ts';
 import { findPosting } from '../../src/store/postings.ts';
 import { claimOldest } from '../kit/claim.ts';
 import {

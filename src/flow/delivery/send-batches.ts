@@ -1,7 +1,7 @@
 import { Fault, wordsOf } from '../../base/errors.ts';
 import type { Relays } from '../../smtp/relays.ts';
 import type { Queries } from '../../store/database.ts';
-import { giveBack } from '../../store/deliveries.ts';
+import { giveBack } from '../../store/outcomes.ts';
 import type { DeliveryRow } from '../../store/schema.ts';
 import { type Acknowledgements, acknowledgeInGroups } from './acknowledge.ts';
 import type { ReadyCopy } from './batch.ts';
