@@ -1,13 +1,12 @@
 // Feeds changed messages, certificates and headers to the engine: `npm run fuzz [-- --runs N] [--seed N] [--threads N] [--slow MS]`.
 // Everything must end in an answer or a Fault, in time, and nothing may be signed that was not (test/fuzz/README.md).
 // What fails is kept in a folder with the command that makes it again: `--samples FILE --seed N --only K`. Exit code 1.
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { compileTests, fail, numberIn, ownFolder } from './campaign.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 /** When progress was last said. */
@@ -18,14 +17,8 @@ else await runThread();
 
 async function main() {
   const wanted = readArguments();
-  const folder = mkdtempSync(join(tmpdir(), 'reseal-fuzz-'));
-  let keep = false;
-  process.on('exit', () => {
-    rmSync(join(folder, 'js'), { recursive: true, force: true });
-    if (!keep) rmSync(folder, { recursive: true, force: true });
-  });
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
-  compile(join(folder, 'js'));
+  const { folder, keep } = ownFolder('fuzz');
+  compileTests('fuzz', join(folder, 'js'));
   const { makeSamples, samplesOfFiles } = await import(moduleIn(folder, 'samples'));
   const samples = wanted.samples ? JSON.parse(readFileSync(wanted.samples, 'utf8')) : makeSamples(Date.now());
   if (!wanted.samples) samples.samples.push(...samplesOfFiles(corpusFiles()));
@@ -56,7 +49,7 @@ async function main() {
   const failures = tallies.flatMap((tally) => tally.failures).sort((a, b) => a.index - b.index);
   report(tallies, (performance.now() - began) / 1000);
   if (failures.length === 0) process.exit(0);
-  keep = true;
+  keep();
   const kept = wanted.samples ?? join(folder, 'samples.json');
   if (!wanted.samples) writeFileSync(kept, JSON.stringify(samples), { mode: 0o600 });
   for (const failure of failures) {
@@ -86,15 +79,6 @@ async function runThread() {
   const tick = ({ cases }) => parentPort.postMessage({ cases });
   const tally = startCampaign(samples, seed, { ...caseLimits, milliseconds: slow }).run({ ...share, tick });
   parentPort.postMessage({ cases: tally.cases, tally });
-}
-
-/** test/fuzz and what it imports, as JavaScript in a folder of its own: dist has the program only. */
-function compile(out) {
-  const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  const args = ['-p', join(root, 'test/fuzz/tsconfig.json'), '--outDir', out];
-  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, ...args], { encoding: 'utf8' });
-  if (status !== 0) fail(70, `test/fuzz does not compile:\n${stdout}${stderr}`);
-  writeFileSync(join(out, 'package.json'), '{"type":"module"}');
 }
 
 function moduleIn(folder, name) {
@@ -158,12 +142,7 @@ function readArguments() {
   };
   try {
     const { values } = parseArgs({ options });
-    const number = (name, least) => {
-      const value = Number(values[name]);
-      if (!Number.isSafeInteger(value) || value < least)
-        throw new Error(`--${name} takes a number from ${least} on`);
-      return value;
-    };
+    const number = (name, least) => numberIn(values, name, least);
     return {
       runs: number('runs', 1),
       seed: number('seed', 0),
@@ -174,6 +153,7 @@ function readArguments() {
     };
   } catch (error) {
     return fail(
+      'fuzz',
       64,
       `${error.message}; usage: fuzz [--runs N] [--seed N] [--threads N] [--slow MS] [--samples FILE] [--only K]`,
     );
@@ -182,9 +162,4 @@ function readArguments() {
 
 function say(words) {
   console.log(`fuzz: ${words}`);
-}
-
-function fail(code, words) {
-  console.error(`fuzz: ${words}`);
-  process.exit(code);
 }

@@ -1,21 +1,15 @@
 // Kills the daemon again and again under load and accounts for every copy: `npm run torture [-- --short] [--rounds N] [--minutes N] [--seed N] [--quiet]`.
 // What is done and what must hold: test/torture/README.md. The seed makes the same rounds again. Exit code 1 on any violation.
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { arch, cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { arch, cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { compileTests, fail, numberIn, ownFolder } from './campaign.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const wanted = readArguments();
-const folder = mkdtempSync(join(tmpdir(), 'reseal-torture-'));
-let keep = false;
-process.on('exit', () => {
-  rmSync(join(folder, 'js'), { recursive: true, force: true });
-  if (!keep) rmSync(folder, { recursive: true, force: true });
-});
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+const { folder, keep } = ownFolder('torture');
 
 compile(join(folder, 'js'));
 process.env.TMPDIR = folder;
@@ -32,9 +26,12 @@ const report = await runTorture({
   say: (words) => (wanted.quiet && !words.startsWith('VIOLATION') ? undefined : say(words)),
 });
 print(report);
-keep = report.violations.length > 0;
-if (keep) console.log(`\nfiles: ${site}\nagain: npm run torture -- --seed ${seed} --rounds ${report.rounds}`);
-process.exit(keep ? 1 : 0);
+const isViolated = report.violations.length > 0;
+if (isViolated) {
+  keep();
+  console.log(`\nfiles: ${site}\nagain: npm run torture -- --seed ${seed} --rounds ${report.rounds}`);
+}
+process.exit(isViolated ? 1 : 0);
 
 function print({
   faults,
@@ -76,13 +73,9 @@ function print({
   for (const violation of violations) console.log(`VIOLATION ${violation}`);
 }
 
-/** test/torture and what it imports, as JavaScript beside links to the program and its packages. */
+/** Beside the code, links to the program, its packages and the preload. */
 function compile(out) {
-  const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  const args = ['-p', join(root, 'test/torture/tsconfig.json'), '--outDir', out];
-  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, ...args], { encoding: 'utf8' });
-  if (status !== 0) fail(70, `test/torture does not compile:\n${stdout}${stderr}`);
-  writeFileSync(join(out, 'package.json'), '{"type":"module"}');
+  compileTests('torture', out);
   for (const name of ['dist', 'node_modules']) symlinkSync(join(root, name), join(out, name));
   symlinkSync(join(root, 'test/kit/kill-points.mjs'), join(out, 'test/kit/kill-points.mjs'));
 }
@@ -97,12 +90,7 @@ function readArguments() {
   };
   try {
     const { values } = parseArgs({ options });
-    const number = (name, least) => {
-      const value = Number(values[name]);
-      if (!Number.isSafeInteger(value) || value < least)
-        throw new Error(`--${name} takes a number from ${least} on`);
-      return value;
-    };
+    const number = (name, least) => numberIn(values, name, least);
     return {
       rounds: values.short ? 12 : number('rounds', 1),
       minutes: values.minutes === undefined ? null : number('minutes', 1),
@@ -111,6 +99,7 @@ function readArguments() {
     };
   } catch (error) {
     return fail(
+      'torture',
       64,
       `${error.message}; usage: torture [--short] [--rounds N] [--minutes N] [--seed N] [--quiet]`,
     );
@@ -119,9 +108,4 @@ function readArguments() {
 
 function say(words) {
   console.log(`torture: ${words}`);
-}
-
-function fail(code, words) {
-  console.error(`torture: ${words}`);
-  process.exit(code);
 }

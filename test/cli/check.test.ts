@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { checkConfigurationFile, checkRoom, type Finding } from '../../src/flow/operator/check-files.ts';
 import { makeCa, type TestCa } from '../kit/pki.ts';
 import { type SinkOptions, startSink } from '../kit/sink.ts';
-import { makeRoot, type Root } from './kit.ts';
+import { createTeam, makeRoot, type Root } from './kit.ts';
 
 interface Report {
   readonly ok: boolean;
@@ -27,16 +27,7 @@ async function relayPort(options: SinkOptions = {}): Promise<number> {
 async function goodRoot(): Promise<Root> {
   const root = makeRoot(`hostname: lists.example\ntrust.cafile: ca.pem\nrelay.port: ${await relayPort()}\n`);
   root.file('ca.pem', ca.certPem);
-  await root.json(
-    'list',
-    'create',
-    'team@lists.example',
-    '--key',
-    'p-256',
-    '--yes',
-    '--owner',
-    'olga@example.org',
-  );
+  await createTeam(root, 'olga@example.org');
   return root;
 }
 

@@ -70,20 +70,16 @@ async function runHere(args: readonly string[]): Promise<CommandResult> {
   }
 }
 
+/** The list team@lists.example (P-256, so that it is quick). */
+export async function createTeam(root: Root, owner: string, ...more: string[]): Promise<void> {
+  const list = ['team@lists.example', '--key', 'p-256', '--yes', '--owner', owner];
+  await root.json('list', 'create', ...list, ...more);
+}
+
 /** A root that trusts `ca`, with the list team@lists.example (P-256, so that it is quick). */
 export async function makeTeam(ca: TestCa, ...create: string[]): Promise<Root> {
   const root = makeRoot('hostname: lists.example\ntrust.cafile: ca.pem\nlisten.port: 0\n');
   root.file('ca.pem', ca.certPem);
-  await root.json(
-    'list',
-    'create',
-    'team@lists.example',
-    '--key',
-    'p-256',
-    '--yes',
-    '--owner',
-    'olga@example.org',
-    ...create,
-  );
+  await createTeam(root, 'olga@example.org', ...create);
   return root;
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import { pemBlocks } from '../../src/pki/pem.ts';
-import { makeRoot, type Root } from './kit.ts';
+import { createTeam, makeRoot, type Root } from './kit.ts';
 
 describe('list create', () => {
   it('makes folder, key, certificate and row, and says what to do next', async () => {
@@ -111,16 +111,7 @@ describe('wrong usage', () => {
   let root: Root;
   beforeAll(async () => {
     root = makeRoot();
-    await root.json(
-      'list',
-      'create',
-      'team@lists.example',
-      '--key',
-      'p-256',
-      '--yes',
-      '--owner',
-      'o@example.org',
-    );
+    await createTeam(root, 'o@example.org');
   });
 
   it.each<[string, string[], number, string]>([

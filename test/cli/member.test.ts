@@ -1,18 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { makeRoot } from './kit.ts';
+import { createTeam, makeRoot } from './kit.ts';
 
 async function rootWithTeam() {
   const root = makeRoot();
-  await root.json(
-    'list',
-    'create',
-    'team@lists.example',
-    '--key',
-    'p-256',
-    '--yes',
-    '--owner',
-    'o@example.org',
-  );
+  await createTeam(root, 'o@example.org');
   return root;
 }
 
