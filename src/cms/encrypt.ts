@@ -35,8 +35,9 @@ export class EncryptedContent {
   readonly kind: 'enveloped-data' | 'auth-enveloped-data';
   /** The ciphertext and what closes the structure after it: the same in all copies. */
   readonly tail: Buffer;
-  readonly #ciphertextLength: number;
-  readonly #algorithm: Buffer;
+  /** EncryptedContentInfo (RFC 5652 6.1) up to the first octet of ciphertext: the same in all copies. */
+  readonly #contentInfo: Buffer;
+  readonly #type: Buffer;
   readonly #contentKey: Buffer;
   readonly #ephemeral = new EphemeralKeys();
   #disposed = false;
@@ -51,8 +52,12 @@ export class EncryptedContent {
     this.cipher = d.cipher;
     this.kind = cipherOf(d.cipher).authenticated ? 'auth-enveloped-data' : 'enveloped-data';
     this.tail = d.tail;
-    this.#ciphertextLength = d.ciphertextLength;
-    this.#algorithm = d.algorithm;
+    this.#type = derOid(
+      this.kind === 'enveloped-data' ? contentOid.envelopedData : contentOid.authEnvelopedData,
+    );
+    const inside = [derOid(contentOid.data), d.algorithm, derHead(0x80, d.ciphertextLength)];
+    const length = inside.reduce((sum, piece) => sum + piece.length, d.ciphertextLength);
+    this.#contentInfo = Buffer.concat([derHead(0x30, length), ...inside]);
     this.#contentKey = d.contentKey;
   }
 
@@ -100,23 +105,17 @@ export class EncryptedContent {
    */
   prefixOf(wraps: readonly KeyWrap[]): Buffer {
     const recipients = derSetOf(...wraps.map((wrap) => wrap.der));
-    // From inside out: each head stands before what it measures, and the tail is in all of them but the first.
-    const ciphertextHead = derHead(0x80, this.#ciphertextLength);
-    const contentInfo = Buffer.concat([derOid(contentOid.data), this.#algorithm, ciphertextHead]);
-    const encryptedContentInfo = Buffer.concat([
-      derHead(0x30, contentInfo.length + this.#ciphertextLength),
-      contentInfo,
-    ]);
-    const envelope = Buffer.concat([derInteger(this.#version(wraps)), recipients, encryptedContentInfo]);
-    const type = this.kind === 'enveloped-data' ? contentOid.envelopedData : contentOid.authEnvelopedData;
-    let prefix = this.#enclose(0x30, envelope);
+    // From inside out: each head stands before what it measures, and the tail is in all of them.
+    const version = derInteger(this.#version(wraps));
+    let prefix = this.#enclose(0x30, version, recipients, this.#contentInfo);
     prefix = this.#enclose(0xa0, prefix);
-    return this.#enclose(0x30, Buffer.concat([derOid(type), prefix]));
+    return this.#enclose(0x30, this.#type, prefix);
   }
 
-  /** The head of an element that holds `prefix` and the tail, and `prefix`. */
-  #enclose(identifier: number, prefix: Buffer): Buffer {
-    return Buffer.concat([derHead(identifier, prefix.length + this.tail.length), prefix]);
+  /** The head of an element that holds these and the tail, and them. */
+  #enclose(identifier: number, ...inside: readonly Buffer[]): Buffer {
+    const length = inside.reduce((sum, piece) => sum + piece.length, this.tail.length);
+    return Buffer.concat([derHead(identifier, length), ...inside]);
   }
 
   /** RFC 5652 6.1: 0 if all are key transport by issuer and serial, 2 if one is key agreement; RFC 5083 2.1: always 0. */

@@ -65,6 +65,10 @@ export function recipientInfo(recipient: Recipient, contentKey: Buffer, ephemera
   }
 }
 
+/** What most RecipientInfos have in common is written once: every copy has one. */
+const version0 = derInteger(0);
+const rsaEncryption = derRsaEncryption();
+
 const issuerAndSerial = ({ issuerDer, serialDer }: Recipient): Buffer =>
   derSequence(issuerDer, der(tag.integer, serialDer));
 
@@ -79,8 +83,8 @@ function keyTransport(
   const encryptedKey = hash
     ? publicEncrypt({ key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: hash }, contentKey)
     : publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, contentKey);
-  const algorithm = hash ? derAlgorithm(keyOid.rsaOaep, derOaepParameters(hash)) : derRsaEncryption();
-  return derSequence(derInteger(0), issuerAndSerial(recipient), algorithm, derOctets(encryptedKey));
+  const algorithm = hash ? derAlgorithm(keyOid.rsaOaep, derOaepParameters(hash)) : rsaEncryption;
+  return derSequence(version0, issuerAndSerial(recipient), algorithm, derOctets(encryptedKey));
 }
 
 /** KeyAgreeRecipientInfo (RFC 5652 6.2.2), version 3, with an ephemeral key of ours (RFC 5753 3.1.2). */

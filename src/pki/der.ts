@@ -4,17 +4,41 @@ import { tag } from './ber.ts';
 
 /** Identifier and length octets for a definite length, without the content. */
 export function derHead(identifier: number, length: number): Buffer {
-  if (length < 0x80) return Buffer.from([identifier, length]);
-  const octets: number[] = [];
-  for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) octets.unshift(rest % 256);
-  return Buffer.from([identifier, 0x80 | octets.length, ...octets]);
+  const head = Buffer.allocUnsafe(headLength(length));
+  writeHead(head, identifier, length);
+  return head;
 }
 
 /** Any element: identifier octet and content. */
 export function der(identifier: number, ...content: readonly Uint8Array[]): Buffer {
   let length = 0;
   for (const piece of content) length += piece.length;
-  return Buffer.concat([derHead(identifier, length), ...content]);
+  let at = headLength(length);
+  const element = Buffer.allocUnsafe(at + length);
+  writeHead(element, identifier, length);
+  for (const piece of content) {
+    element.set(piece, at);
+    at += piece.length;
+  }
+  return element;
+}
+
+/** X.690 8.1.3: one octet for a length below 128, else one that counts those which follow. */
+function headLength(length: number): number {
+  let octets = 2;
+  if (length >= 0x80) for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) octets++;
+  return octets;
+}
+
+function writeHead(into: Buffer, identifier: number, length: number): void {
+  into[0] = identifier;
+  if (length < 0x80) {
+    into[1] = length;
+    return;
+  }
+  const octets = headLength(length) - 2;
+  into[1] = 0x80 | octets;
+  for (let at = octets + 1, rest = length; at > 1; at--, rest = Math.floor(rest / 256)) into[at] = rest % 256;
 }
 
 export const derSequence = (...content: readonly Uint8Array[]): Buffer => der(0x30, ...content);

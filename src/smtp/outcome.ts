@@ -49,10 +49,18 @@ interface RelayReply {
   readonly text: string;
 }
 
+const replyCode = /^[2-5]\d\d(?=[ -]|$)/;
+
+/** The code of a reply (lines parted by LF), or null for garbage: as `readReply`, without reading the words of one line. */
+export function codeOfReply(response: string): number | null {
+  if (response.includes('\n')) return readReply(response).code;
+  return replyCode.test(response) ? Number(response.slice(0, 3)) : null;
+}
+
 /** Takes a reply (lines parted by LF) apart: code, enhanced code, words. Garbage has no code. */
 export function readReply(response: string): RelayReply {
   const lines = response.split(/\r?\n/);
-  const code = /^[2-5]\d\d(?=[ -]|$)/.exec(lines[0] ?? '')?.[0];
+  const code = replyCode.exec(lines[0] ?? '')?.[0];
   // RFC 5321 4.2.1: the code of all lines is the same; which of two counts nobody can know.
   const isOne =
     code !== undefined && lines.every((line) => line.startsWith(code) || !/^\d{3}[ -]/.test(line));

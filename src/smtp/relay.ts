@@ -27,7 +27,7 @@ export interface Errand {
   settle(attempt: Attempt): Promise<void>;
 }
 
-/** Octets of content that go out together with the final dot and what follows it. */
+/** Octets of content that go out in one write with the final dot and what follows it. */
 const small = 128 * 1024;
 const finalDot = '.\r\n';
 
@@ -102,19 +102,21 @@ export class Relay {
       }
       const content = [...dotStuffed(current.copy.head), ...this.#bodies.of(current.copy.body)];
       const octets = current.copy.head.length + current.copy.body.length;
-      // Held back: the dot must not overtake what is said of the copy before.
-      if (settling !== null || octets > small) {
+      // The dot must not overtake what is said of the copy before: a large copy leaves without it meanwhile, a small one
+      // waits, and leaves in one piece.
+      if (octets > small) {
         this.#wire.write(content.splice(0));
         await this.#wire.flushed(this.#times.timeoutMs + (octets / this.#times.slowest) * 1000);
-        await settling;
       }
+      await settling;
       if (this.#wire.hasReply) {
         settle(current, await this.#early(progress));
         break;
       }
       errand = this.usable ? take() : null;
       announced = errand !== null && this.capabilities.pipelining;
-      this.#wire.write([...content, finalDot, ...(announced && errand ? this.#commands(errand.copy) : [])]);
+      const following = announced && errand ? this.#commands(errand.copy).join('') : '';
+      this.#wire.write([...content, finalDot + following]);
       settle(current, await this.#answers(progress));
       if (!this.usable && errand !== null) {
         await settling;
@@ -174,13 +176,13 @@ export class Relay {
     }
     const commands = this.#commands(copy);
     const { pipelining } = this.capabilities;
-    if (!announced && pipelining) this.#wire.write(commands);
+    if (!announced && pipelining) this.#wire.write([commands.join('')]);
     const outcomes: (Outcome | null)[] = copy.to.map(() => null);
     for (const [n, command] of commands.entries()) {
       const name = n === 0 ? 'MAIL' : n === commands.length - 1 ? 'DATA' : 'RCPT';
       if (!pipelining && !outcomes.includes(null)) break;
       if (!pipelining) this.#wire.write([command]);
-      const answer = await this.#wire.answer();
+      const answer = this.#wire.next() ?? (await this.#wire.answer());
       if (!isReply(answer) || codeOf(answer) === 421) return this.#broken(copy, answer, name);
       if (isPositive(answer, name === 'DATA' ? '3' : '2')) {
         if (name !== 'DATA' || outcomes.includes(null)) continue;

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { type RelayError, readReply } from './outcome.ts';
+import { codeOfReply, type RelayError } from './outcome.ts';
 import { ReplyReader } from './reply-reader.ts';
 
 const relayError = (code: string, message: string): RelayError => ({ code, message, command: 'CONN' });
@@ -110,11 +110,17 @@ export class Wire {
     }
   }
 
+  /** The next reply if it is there: several come in one packet, and each turn of a promise costs more than reading one. */
+  next(): Answer | null {
+    const reply = this.#replies.shift();
+    return reply === undefined ? null : { reply, code: codeOfReply(reply) };
+  }
+
   /** The next reply. Never rejects. One caller at a time. */
   async answer(): Promise<Answer> {
     for (;;) {
-      const reply = this.#replies.shift();
-      if (reply !== undefined) return { reply, code: readReply(reply).code };
+      const reply = this.next();
+      if (reply !== null) return reply;
       if (this.#end !== null) return { error: this.#end };
       if (this.#keptWaiting) this.#socket.setTimeout(this.#socket.timeout ?? 0);
       this.#keptWaiting = false;

@@ -1,4 +1,4 @@
-import type { Selectable } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { chunksOf } from './chunks.ts';
 import type { Queries } from './database.ts';
 import type { CertificateSource, CertificatesTable, Purpose } from './schema.ts';
@@ -183,6 +183,32 @@ function bound(q: Queries, addresses: readonly string[], purpose: Purpose) {
     .where('c.state', '=', 'good');
 }
 
+/** What an address encrypts with, by name: enough to choose it when the certificate itself was read before. */
+export interface EncryptionCertificate {
+  readonly sha256: string;
+  readonly spkiSha256: string;
+  readonly boundBy: CertificateSource;
+  /** What was signed with it last about its capabilities, or null. */
+  readonly capabilities: Buffer | null;
+}
+
+/**
+ * The certificates that addresses have in use to be encrypted to; those without are not in the map. Every copy comes by
+ * here: of the certificates nothing is read that a copy does not need.
+ */
+export async function encryptionCertificates(
+  q: Queries,
+  addresses: readonly string[],
+): Promise<Map<string, EncryptionCertificate>> {
+  const { rows } = await sql<EncryptionCertificate & { readonly address: string }>`
+    SELECT b.address, b.sha256, c.spki_sha256, b.source AS bound_by, k.der AS capabilities
+    FROM json_each(${JSON.stringify(addresses)}) AS asked
+    JOIN bindings AS b ON b.address = asked.value AND b.purpose = 'enc' AND b.state = 'in-use'
+    JOIN certificates AS c ON c.sha256 = b.sha256 AND c.state = 'good'
+    LEFT JOIN capabilities AS k ON k.spki_sha256 = c.spki_sha256`.execute(q);
+  return new Map(rows.map(({ address, ...one }) => [address, one]));
+}
+
 /** How a SignerInfo names its certificate (RFC 5652 5.3): issuer and serial number, or subject key identifier. */
 export type SignerQuery =
   | { readonly kind: 'issuer-serial'; readonly issuerDer: Buffer; readonly serialDer: Buffer }
@@ -241,18 +267,10 @@ export interface SignedCapabilities {
 
 /** The capabilities last signed by this key, or null. */
 export async function capabilitiesOf(q: Queries, spkiSha256: string): Promise<SignedCapabilities | null> {
-  return (await capabilitiesOfMany(q, [spkiSha256])).get(spkiSha256) ?? null;
-}
-
-/** The same for many keys; those that never signed any are not in the map. */
-export async function capabilitiesOfMany(
-  q: Queries,
-  spkiSha256s: readonly string[],
-): Promise<Map<string, SignedCapabilities>> {
-  const found = new Map<string, SignedCapabilities>();
-  for (const chunk of chunksOf([...new Set(spkiSha256s)])) {
-    const rows = await q.selectFrom('capabilities').selectAll().where('spkiSha256', 'in', chunk).execute();
-    for (const { spkiSha256, der, signingTime } of rows) found.set(spkiSha256, { der, signingTime });
-  }
-  return found;
+  const row = await q
+    .selectFrom('capabilities')
+    .select(['der', 'signingTime'])
+    .where('spkiSha256', '=', spkiSha256)
+    .executeTakeFirst();
+  return row ?? null;
 }

@@ -114,12 +114,18 @@ const mustFollow = (now: number) => sql<boolean>`(
       AND earlier.posting_id < deliveries.posting_id AND earlier.next_at <= ${now}
       AND m.node = o.node AND NOT ${isLeftAlone})))`;
 
+/** A copy in flight: what its attempt asks of the row. */
+export type ClaimedRow = Pick<
+  DeliveryRow,
+  'id' | 'postingId' | 'member' | 'attempts' | 'createdAt' | 'expiresAt'
+>;
+
 /**
  * Takes a batch of due rows of a posting: they become in flight, with one attempt more. One UPDATE statement, so two
  * claimers never get the same row, and the attempt is on record before it begins. Empty if nothing is due, or only what
  * must follow another copy.
  */
-export async function claim(q: Queries, d: Claim): Promise<DeliveryRow[]> {
+export async function claim(q: Queries, d: Claim): Promise<ClaimedRow[]> {
   const batch = q
     .selectFrom('deliveries')
     .select('id')
@@ -138,7 +144,7 @@ export async function claim(q: Queries, d: Claim): Promise<DeliveryRow[]> {
     }))
     .where('id', 'in', batch)
     .where((e) => e.not(mustFollow(d.now)))
-    .returningAll()
+    .returning(['id', 'postingId', 'member', 'attempts', 'createdAt', 'expiresAt'])
     .execute();
   return rows.sort((a, b) => a.id - b.id);
 }

@@ -8,12 +8,12 @@ import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import type { CryptoWorkers } from '../../src/smime/workers.ts';
 import type { Copy } from '../../src/smtp/pool.ts';
 import type { RelayedOutcome, Relays } from '../../src/smtp/relays.ts';
-import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
+import { countByState, deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { addMembers } from '../../src/store/members.ts';
 import { findPosting, recordVerdict } from '../../src/store/postings.ts';
 import type { PostingState } from '../../src/store/schema.ts';
 import { newId } from '../../src/store/spool.ts';
-import { copy, envelope, post } from '../store/fixtures.ts';
+import { copy, envelope, memberName, post } from '../store/fixtures.ts';
 import { t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
 
@@ -69,9 +69,18 @@ function deliveryOf(site: TestSite, relays: DeliverParts['relays']) {
 }
 
 /** A post in clear that is in `state`, with one copy that is due. */
-async function clearPost(site: TestSite, state: PostingState, prepared: Record<string, unknown> = {}) {
+async function clearPost(
+  site: TestSite,
+  state: PostingState,
+  prepared: Record<string, unknown> = {},
+  members: readonly string[] = [bob],
+) {
   const list = await makeList(site);
-  await addMembers(site.database.q, list.id, [{ address: bob, name: '', since: t0 }]);
+  await addMembers(
+    site.database.q,
+    list.id,
+    members.map((address) => ({ address, name: '', since: t0 })),
+  );
   const id = newId(t0);
   const line = formatEnvelopeLine({ ...envelope, receivedAt: t0 });
   await site.spool.place(id, line, brandComposed(Buffer.from('Subject: Agenda\r\n\r\nText\r\n')));
@@ -91,7 +100,12 @@ async function clearPost(site: TestSite, state: PostingState, prepared: Record<s
     prepared: { ...fixed, ...prepared },
     decidedAt: t0,
   });
-  await site.database.write((tx) => insertDeliveries(tx, [copy(posting, bob)]));
+  await site.database.write((tx) =>
+    insertDeliveries(
+      tx,
+      members.map((member) => copy(posting, member)),
+    ),
+  );
   return posting;
 }
 
@@ -133,6 +147,37 @@ describe('the delivery', () => {
     expect(await deliveriesOf(site.database.q, posting)).toMatchObject([
       { state: 'deferred', reason: 'prepared-malformed' },
     ]);
+  });
+
+  it('prepares the next batch of a posting when the first copy of one begins', async () => {
+    const site = await makeSite();
+    const members = Array.from({ length: 350 }, (_, n) => memberName(n));
+    const posting = await clearPost(site, 'distributing', {}, members);
+    let open = () => {};
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    let begun = 0;
+    const delivery = deliveryOf(site, {
+      ...takingRelay(),
+      together: (addresses) => addresses.map((address) => [address]),
+      turn: async (_, work) => {
+        if (++begun > 1) await opened;
+        return work();
+      },
+      send: async (one, settle) => {
+        await opened;
+        await settle(one.to.map((to) => ({ ...taken, to })));
+      },
+    });
+    const inFlight = async () => (await countByState(site.database.q))['in-flight'];
+    delivery.wake();
+    await vi.waitFor(async () => expect(await inFlight()).toBe(200));
+    for (let look = 0; look < 50; look++) expect(await inFlight()).toBe(200);
+    open();
+    await vi.waitFor(async () => expect(await countByState(site.database.q)).toEqual({ delivered: 350 }));
+    await delivery.stop();
+    expect(await findPosting(site.database.q, posting)).toMatchObject({ state: 'done' });
   });
 
   it('stopped while it claims, gives back what it got', async () => {

@@ -67,7 +67,7 @@ export async function lookUps(o: Options) {
     ask: async (who: Identity): Promise<string> => {
       const { valid, reasons, remarks } = await pathOf(list, {
         sha256: parseCertificate(who.certDer).sha256,
-        read: () => parseCertificate(who.certDer),
+        read: async () => parseCertificate(who.certDer),
       });
       return [valid ? 'valid' : reasons.join(' '), ...remarks].join(' ');
     },

@@ -31,7 +31,7 @@ async function setUp(settings: Partial<ListPolicy> = {}, revocation: RevocationP
     q: database.q,
     clock: { now: () => now },
     pathOf: async (_, certificate) =>
-      validatePath(certificate.read(), {
+      validatePath(await certificate.read(), {
         anchors,
         intermediates: [],
         at: now,

@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { settleMissing } from '../../src/flow/delivery/missing.ts';
 import type { ListContext } from '../../src/flow/lists/list-context.ts';
-import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
+import { type ClaimedRow, deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
 import { findMessage } from '../../src/store/messages.ts';
-import type { DeliveryRow } from '../../src/store/schema.ts';
 import { claimOldest } from '../kit/claim.ts';
 import { copy, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
@@ -24,7 +23,7 @@ async function postFor(site: TestSite, list: ListContext, id: string, member = b
   const row = copy(posting, member, { createdAt: at, nextAt: at, expiresAt: at + 5 * day });
   await site.database.write((tx) => insertDeliveries(tx, [row]));
   // Notices wait to be sent, too: passed over.
-  let claimed: DeliveryRow | undefined;
+  let claimed: ClaimedRow | undefined;
   do [claimed] = await claimOldest(site.database.q, { lease: 'x', now: at, limit: 1, leaseMs: day });
   while (claimed && claimed.postingId !== posting);
   const message = await findMessage(site.database.q, id);

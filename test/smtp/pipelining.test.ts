@@ -96,12 +96,15 @@ describe('one copy after another on a connection', () => {
     ]);
   });
 
-  it('the next final dot waits until the outcome before it is written down', async () => {
+  it.each([
+    ['a small copy waits with it', 100, 'DATA'],
+    ['a large one has begun meanwhile', 200_000, 'BODY'],
+  ])('the next final dot waits until the outcome before it is written down: %s', async (_, octets, begun) => {
     const events: string[] = [];
     const content = gate();
     const { pool } = await sinkAndPool({
       answer: (stage, info) => {
-        if (stage === 'BODY' && info.taken === 1) content.open();
+        if (stage === begun && info.taken === 1) content.open();
         if (stage === '.') events.push(`final dot ${info.taken + 1}`);
         return null;
       },
@@ -114,7 +117,7 @@ describe('one copy after another on a connection', () => {
     };
     await Promise.all([
       sendOne(pool, copyFor('a@x.example'), writeDown),
-      sendOne(pool, copyFor('b@x.example')),
+      sendOne(pool, copyFor('b@x.example', { body: Buffer.from(`${'x'.repeat(octets)}\r\n`) })),
     ]);
     expect(events).toEqual(['final dot 1', 'written down 1', 'final dot 2']);
   });

@@ -89,8 +89,12 @@ describe('claim', () => {
     await copies(database, posting, 3);
     await copies(database, older, 3, { nextAt: t0 - minute });
     const rows = await claimOldest(database.q, ask({ limit: 2 }));
+    const inFlight = await Promise.all(rows.map((row) => findDelivery(database.q, row.id)));
     expect(
-      rows.map((row) => [row.postingId, row.member, row.state, row.attempts, row.lease, row.nextAt]),
+      rows.map((row, at) => {
+        const { state, lease, nextAt } = inFlight[at] ?? {};
+        return [row.postingId, row.member, state, row.attempts, lease, nextAt];
+      }),
     ).toEqual([
       [older, memberName(0), 'in-flight', 1, 'node-a boot-1', t0 + 15 * minute],
       [older, memberName(1), 'in-flight', 1, 'node-a boot-1', t0 + 15 * minute],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Database } from '../../src/store/database.ts';
+import type { ClaimedRow } from '../../src/store/deliveries.ts';
 import {
   claim,
   countByState,
@@ -17,7 +18,6 @@ import {
   type Outcome,
   releaseHeld,
 } from '../../src/store/outcomes.ts';
-import type { DeliveryRow } from '../../src/store/schema.ts';
 import { claimOldest } from '../kit/claim.ts';
 import { copies, copy, day, listNamed, memberName, minute, openTest, post, t0 } from './fixtures.ts';
 
@@ -25,7 +25,7 @@ interface Scene {
   readonly database: Database;
   readonly listId: number;
   readonly posting: number;
-  readonly rows: DeliveryRow[];
+  readonly rows: ClaimedRow[];
 }
 
 /** A posting with `count` copies in flight. */
@@ -38,7 +38,7 @@ async function inFlight(count: number): Promise<Scene> {
   return { database, listId: list.id, posting, rows };
 }
 
-const delivered = (row: DeliveryRow | undefined): Outcome => ({
+const delivered = (row: ClaimedRow | undefined): Outcome => ({
   id: row?.id ?? 0,
   state: 'delivered',
   reason: null,
@@ -223,7 +223,7 @@ describe('hold and releaseHeld', () => {
     await database.write((tx) => insertDeliveries(tx, [copy(newer, 'dan@example.org')]));
     const claimOf = async (postingId: number) =>
       claim(database.q, { postingId, lease: 'boot-1', now: t0 + day, limit: 9, leaseMs: minute });
-    const membersOf = (rows: readonly DeliveryRow[]) => rows.map((row) => row.member);
+    const membersOf = (rows: readonly ClaimedRow[]) => rows.map((row) => row.member);
     const first = await claimOf(posting);
     expect(membersOf(first)).toEqual(['bob@example.org']);
     await database.write((tx) => releaseHeld(tx, { member: 'cid@example.org', now: t0 + day }));

@@ -12,19 +12,45 @@ export interface CertificateFacts extends Judged {
 /** Ten thousand take 10 MB; reading a certificate takes 50 µs, more than all else that is done to choose it. */
 const mostRemembered = 20_000;
 
-/** Reads certificates for what sealing asks of them, and remembers it: the bytes of one SHA-256 never change. */
-export function rememberFacts(): (row: {
+/** A certificate as it is stored. */
+interface Stored {
   readonly sha256: string;
   readonly der: Buffer;
-}) => CertificateFacts {
+}
+
+/** What is remembered of certificates: the bytes of one SHA-256 never change. */
+export interface RememberedFacts {
+  of(certificate: Stored): CertificateFacts;
+  /** Of many, by SHA-256; those not met lately are read. One that is not stored is not in the map. */
+  ofMany(sha256s: readonly string[]): Promise<ReadonlyMap<string, CertificateFacts>>;
+}
+
+/** Reads certificates for what sealing asks of them; `find` is asked for those that are not known. */
+export function rememberFacts(
+  find: (sha256s: readonly string[]) => Promise<readonly Stored[]>,
+): RememberedFacts {
   const known = new Map<string, CertificateFacts>();
-  return ({ sha256, der }) => {
+  const of = ({ sha256, der }: Stored): CertificateFacts => {
     const found = known.get(sha256);
     if (found) return found;
     const facts = factsIn(parseCertificate(der));
     if (known.size >= mostRemembered) known.delete(known.keys().next().value ?? '');
     known.set(sha256, facts);
     return facts;
+  };
+  return {
+    of,
+    async ofMany(sha256s) {
+      const asked = new Map<string, CertificateFacts>();
+      const unknown: string[] = [];
+      for (const sha256 of sha256s) {
+        const facts = known.get(sha256);
+        if (facts) asked.set(sha256, facts);
+        else unknown.push(sha256);
+      }
+      for (const one of await find(unknown)) asked.set(one.sha256, of(one));
+      return asked;
+    },
   };
 }
 

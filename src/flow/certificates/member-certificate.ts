@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Capabilities } from '../../cms/capabilities.ts';
 import type { KeyTransport } from '../../cms/encrypt.ts';
 import { contentCiphers, strengthOf } from '../../pki/algorithms.ts';
-import { mayServe, parseCertificate } from '../../pki/certificate.ts';
+import { type Certificate, mayServe, parseCertificate } from '../../pki/certificate.ts';
 import type { PathResult } from '../../pki/path.ts';
 import { type AlgorithmPins, type Choice, chooseAlgorithms } from '../../smime/choose.ts';
 import type { SealRecipient } from '../../smime/jobs.ts';
@@ -10,14 +10,21 @@ import { pendingAmong } from '../../store/bindings.ts';
 import {
   type BoundCertificate,
   capabilitiesOf,
-  capabilitiesOfMany,
+  type EncryptionCertificate,
+  encryptionCertificates,
+  findCertificates,
   inUseMany,
   supersededFor,
 } from '../../store/certificates.ts';
 import type { Queries } from '../../store/database.ts';
-import type { JsonObject } from '../../store/schema.ts';
+import type { CertificateSource, JsonObject } from '../../store/schema.ts';
 import type { ListContext } from '../lists/list-context.ts';
-import { type CertificateFacts, readCapabilities, rememberFacts } from './certificate-facts.ts';
+import {
+  type CertificateFacts,
+  type RememberedFacts,
+  readCapabilities,
+  rememberFacts,
+} from './certificate-facts.ts';
 import { type CertificateReason, objectionOn } from './judge-certificate.ts';
 import type { PathOf } from './member-path.ts';
 
@@ -82,41 +89,81 @@ export function findRecipientsWith(d: {
   /** Brings a certificate in use again because the one in use cannot be used any more, and why. */
   useInstead: UseInstead;
 }): FindRecipients {
-  const factsOf = rememberFacts();
+  const facts = rememberFacts((sha256s) => findCertificates(d.q, sha256s));
   return async (list, members, receivedBits, brought) => {
     const now = d.clock.now();
     const addresses = members.map((member) => member.address);
-    const rows = await inUseMany(d.q, addresses, 'enc');
+    const rows = await encryptionCertificates(d.q, addresses);
+    const known = await facts.ofMany([...rows.values()].map((row) => row.sha256));
     const without = addresses.filter((address) => !rows.has(address));
     const others = {
       signing: await inUseMany(d.q, without, 'sign'),
       pending: await pendingAmong(d.q, without, 'enc'),
     };
-    const keys = [...rows.values()].map((row) => row.spkiSha256);
-    const signed = await capabilitiesOfMany(d.q, keys);
     const found = new Map<string, MemberCertificate>();
     for (const member of members) {
       const { address } = member;
+      const judgeOne = (one: Candidate): Promise<MemberCertificate> => {
+        const { sha256, boundBy, certificate } = one;
+        const path = () => d.pathOf(list, { sha256, read: one.read ?? (() => read(d.q, sha256)) });
+        const capabilities = one.signed ? readCapabilities(one.signed) : certificate.capabilities;
+        return judge(list, member, { sha256, boundBy, certificate, capabilities, path, now, receivedBits });
+      };
       const news = brought?.get(address);
-      const row = news?.row ?? rows.get(address);
-      if (!row) {
+      const row = rows.get(address);
+      const current = news
+        ? candidateOf(news.row, capabilitiesWith(news, row), facts)
+        : row && inUseOne(row, known);
+      if (!current) {
         found.set(address, none(address, d.fileProblemOf(address), others));
         continue;
       }
-      const judgeRow = (one: BoundCertificate, signedOnes: Buffer | undefined) => {
-        const certificate = factsOf(one);
-        const path = () => d.pathOf(list, { sha256: one.sha256, read: () => parseCertificate(one.der) });
-        const capabilities = signedOnes ? readCapabilities(signedOnes) : certificate.capabilities;
-        return judge(list, member, { row: one, certificate, capabilities, path, now, receivedBits });
-      };
-      const first = await judgeRow(row, news?.capabilities ?? signed.get(row.spkiSha256)?.der);
-      found.set(
-        address,
-        first.usable ? first : ((await another(d, { address, row }, first, judgeRow)) ?? first),
-      );
+      const first = await judgeOne(current);
+      const judged = first.usable
+        ? first
+        : await another({ ...d, facts }, address, { current, first, judgeOne });
+      found.set(address, judged ?? first);
     }
     return found;
   };
+}
+
+/** A certificate that a copy may be sealed to. */
+interface Candidate extends Pick<EncryptionCertificate, 'sha256' | 'spkiSha256' | 'boundBy'> {
+  readonly certificate: CertificateFacts;
+  /** The capabilities that were signed with it. */
+  readonly signed: Buffer | null;
+  /** It is at hand; else it is stored. */
+  readonly read?: () => Promise<Certificate>;
+}
+
+function inUseOne(
+  { sha256, spkiSha256, boundBy, capabilities }: EncryptionCertificate,
+  known: ReadonlyMap<string, CertificateFacts>,
+): Candidate | null {
+  const certificate = known.get(sha256);
+  return certificate ? { sha256, spkiSha256, boundBy, certificate, signed: capabilities } : null;
+}
+
+function candidateOf(row: BoundCertificate, signed: Buffer | null, facts: RememberedFacts): Candidate {
+  const { sha256, spkiSha256, boundBy } = row;
+  const read = async () => parseCertificate(row.der);
+  return { sha256, spkiSha256, boundBy, certificate: facts.of(row), signed, read };
+}
+
+/** What was signed with the key that is in use holds for another certificate of that key. */
+function capabilitiesWith(
+  { row, capabilities }: { readonly row: BoundCertificate; readonly capabilities: Buffer | null },
+  current: EncryptionCertificate | undefined,
+): Buffer | null {
+  return capabilities ?? (current?.spkiSha256 === row.spkiSha256 ? current.capabilities : null);
+}
+
+/** Certificates are never deleted: one that is in use is there. */
+async function read(q: Queries, sha256: string): Promise<Certificate> {
+  const [row] = await findCertificates(q, [sha256]);
+  if (!row) throw new Error(`the certificate ${sha256} is not stored`);
+  return parseCertificate(row.der);
 }
 
 /** Certificates that are tried when the one in use cannot be used. */
@@ -130,16 +177,24 @@ const isNoReason: ReadonlySet<MissingReason> = new Set(['not-checked', 'weak-cip
  * moment (`not-checked`), or is this list's alone, nothing is changed.
  */
 async function another(
-  d: Pick<Parameters<typeof findRecipientsWith>[0], 'q' | 'useInstead'>,
-  { address, row: current }: { readonly address: string; readonly row: BoundCertificate },
-  first: MemberCertificate & { readonly usable: false },
-  judgeRow: (row: BoundCertificate, capabilities: Buffer | undefined) => Promise<MemberCertificate>,
+  d: Pick<Parameters<typeof findRecipientsWith>[0], 'q' | 'useInstead'> & { readonly facts: RememberedFacts },
+  address: string,
+  {
+    current,
+    first,
+    judgeOne,
+  }: {
+    readonly current: Candidate;
+    readonly first: MemberCertificate & { readonly usable: false };
+    readonly judgeOne: (one: Candidate) => Promise<MemberCertificate>;
+  },
 ): Promise<MemberCertificate | null> {
   if (isNoReason.has(first.reason)) return null;
   for (const row of await supersededFor(d.q, address, 'enc', mostOthers)) {
     // A key that was lost is lost under every certificate.
     if (first.reason === 'revoked' && row.spkiSha256 === current.spkiSha256) continue;
-    const judged = await judgeRow(row, (await capabilitiesOf(d.q, row.spkiSha256))?.der);
+    const capabilities = (await capabilitiesOf(d.q, row.spkiSha256))?.der ?? null;
+    const judged = await judgeOne(candidateOf(row, capabilities, d.facts));
     if (!judged.usable) continue;
     await d.useInstead(address, row, first.detail);
     return judged;
@@ -170,7 +225,8 @@ async function judge(
   list: ListContext,
   member: MemberSettings,
   facts: {
-    readonly row: BoundCertificate;
+    readonly sha256: string;
+    readonly boundBy: CertificateSource;
     readonly certificate: CertificateFacts;
     readonly capabilities: Capabilities | null;
     readonly path: () => Promise<PathResult>;
@@ -178,13 +234,13 @@ async function judge(
     readonly receivedBits: number;
   },
 ): Promise<MemberCertificate> {
-  const { row, certificate, capabilities, now, receivedBits } = facts;
+  const { sha256, boundBy, certificate, capabilities, now, receivedBits } = facts;
   const missing = (reason: MissingReason, detail: string): MemberCertificate => ({
     usable: false,
     reason,
     detail,
   });
-  const asked = { at: now, purpose: 'encrypt', source: row.boundBy, path: facts.path } as const;
+  const asked = { at: now, purpose: 'encrypt', source: boundBy, path: facts.path } as const;
   const objection = await objectionOn(list, certificate, asked);
   if (objection) return missing(objection.reason, objection.why);
   const choice = chooseAlgorithms(certificate, capabilities, pinsOf(member.settings), {
@@ -195,7 +251,6 @@ async function judge(
     return missing('unusable', `mail can not be encrypted to a key of the type ${certificate.keyType}`);
   if (strengthOf(choice.cipher) < list.floor.cipherBits)
     return missing('weak-cipher', `${choice.cipher} is weaker than the list's minimum.cipher`);
-  const { sha256 } = row;
   return { usable: true, recipient: { sha256, transport: choice.keyTransport }, choice, sha256 };
 }
 

@@ -14,7 +14,7 @@ export type PathOf = (list: ListContext, certificate: Readable) => Promise<PathR
 /** A certificate that is read only if it must be: most were validated a moment ago. */
 export interface Readable {
   readonly sha256: string;
-  read(): Certificate;
+  read(): Promise<Certificate>;
 }
 
 /** How long a valid path is believed without being validated again; the member's own dates are looked at each time. */
@@ -68,7 +68,7 @@ export function validatePathsWith(d: {
     const key = `${list.id} ${list.policy.revocation} ${readable.sha256}`;
     const known = believedFor(anchors).get(key);
     if (known && known.until > at) return known.result;
-    const certificate = readable.read();
+    const certificate = await readable.read();
     let obtained = nothingObtained;
     let result = await validate(list, certificate, { anchors, at, obtained });
     for (let round = 0; round < mostRounds; round++) {

@@ -4,8 +4,8 @@ import { furtherAddress } from '../../policy/list-name.ts';
 import { verpSender } from '../../policy/verp.ts';
 import type { FindSealKeys } from '../../smime/workers.ts';
 import type { Copy } from '../../smtp/pool.ts';
+import type { ClaimedRow } from '../../store/deliveries.ts';
 import type { MessageRow } from '../../store/messages.ts';
-import type { DeliveryRow } from '../../store/schema.ts';
 import type { MemberCertificate } from '../certificates/member-certificate.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import { sealedHead } from '../post/prepare.ts';
@@ -13,7 +13,7 @@ import type { PostingSeal } from './seal-copies.ts';
 
 /** One of those whom a copy is for, and how it was sealed for him. */
 export interface Addressee {
-  readonly row: DeliveryRow;
+  readonly row: ClaimedRow;
   readonly certificate: {
     readonly sha256: string;
     readonly cipher: ContentCipher;
@@ -32,7 +32,7 @@ export interface ReadyCopy {
 
 /** A copy that cannot be made for this member now. */
 export interface MissingCopy {
-  readonly row: DeliveryRow;
+  readonly row: ClaimedRow;
   readonly certificate: MemberCertificate & { readonly usable: false };
 }
 
@@ -71,7 +71,7 @@ export function envelopeOf(
 
 /** A member's row with the certificate to seal to. */
 interface Sealable {
-  readonly row: DeliveryRow;
+  readonly row: ClaimedRow;
   readonly certificate: MemberCertificate & { readonly usable: true };
 }
 
@@ -82,7 +82,7 @@ interface Sealable {
 export async function sealBatch(
   seal: PostingSeal,
   d: {
-    readonly rows: readonly DeliveryRow[];
+    readonly rows: readonly ClaimedRow[];
     readonly certificates: ReadonlyMap<string, MemberCertificate>;
     readonly header: Buffer;
     readonly envelope: Envelope;
@@ -141,7 +141,7 @@ function addresseeOf({ row, certificate: { sha256, choice } }: Sealable): Addres
 
 /** Copies that are the same for all: posts in clear, mail passed on as it came, and reseal's own mail. */
 export function sameCopies(
-  rows: readonly DeliveryRow[],
+  rows: readonly ClaimedRow[],
   envelope: Envelope,
   head: Buffer,
   body: Copy['body'],
@@ -154,7 +154,7 @@ export function sameCopies(
 }
 
 /** Those who share a transaction; a member has one row of a posting. */
-function together<T extends { readonly row: DeliveryRow }>(all: readonly T[], envelope: Envelope): T[][] {
+function together<T extends { readonly row: ClaimedRow }>(all: readonly T[], envelope: Envelope): T[][] {
   const byMember = new Map(all.map((one) => [one.row.member, one]));
   return envelope
     .together([...byMember.keys()])
@@ -183,11 +183,11 @@ function copyOf(
  * back after the post was distributed.
  */
 export function withoutLeavers(
-  rows: readonly DeliveryRow[],
+  rows: readonly ClaimedRow[],
   members: ReadonlyMap<string, { state: string; since: number }>,
   list: ListContext,
-): { staying: DeliveryRow[]; leaving: DeliveryRow[] } {
-  const stays = (row: DeliveryRow) => {
+): { staying: ClaimedRow[]; leaving: ClaimedRow[] } {
+  const stays = (row: ClaimedRow) => {
     const member = members.get(row.member);
     return list.open && member?.state === 'active' && member.since <= row.createdAt;
   };

@@ -20,6 +20,8 @@ const batchSize = 100;
 const postingsAtATime = { small: 8, bulk: 2 };
 /** Batches of one posting under way: in clear each is one transaction, which begins at once. */
 const batchesOfPosting = 8;
+/** Of them, those of which copies wait for their turn: one is prepared while the other is sent. A large copy gives time enough. */
+const batchesAhead = { small: 2, bulk: 1 };
 /** Of postings whose due copies all follow others (`claim`), so many are asked again each time, the longest due first. */
 const followersAtATime = 8;
 /** Longer than any attempt takes; rows of a dead daemon are freed at start, not by this. */
@@ -38,8 +40,8 @@ const troubledMs = 5000;
 export function startDelivery(parts: DeliverParts): Delivery {
   /** Postings that wait for their turn, in that order. */
   const waiting = new Map<number, DuePosting>();
-  /** Postings whose latest batch has copies that did not begin yet. */
-  const busy = new Map<number, DuePosting>();
+  /** Postings of which copies wait for their turn, and in how many batches. */
+  const busy = new Map<number, { readonly posting: DuePosting; readonly batches: number }>();
   /** Postings that were due and gave nothing: asking thousands again after each copy would take longer than the copies. */
   const following = new Set<number>();
   const underWay = new Set<Promise<void>>();
@@ -97,13 +99,15 @@ export function startDelivery(parts: DeliverParts): Delivery {
   };
 
   const hasRoom = (posting: DuePosting): boolean => {
-    const bulk = isBulk(posting.octets);
-    const alike = [...busy.values()].filter((one) => isBulk(one.octets) === bulk);
-    if (stopping || (inWork.get(posting.postingId) ?? 0) >= batchesOfPosting) return false;
+    const { postingId } = posting;
+    const size = isBulk(posting.octets) ? 'bulk' : 'small';
+    if (stopping || (inWork.get(postingId) ?? 0) >= batchesOfPosting) return false;
+    const own = busy.get(postingId);
+    if (own !== undefined) return own.batches < batchesAhead[size];
+    const alike = [...busy.values()].filter((one) => isBulk(one.posting.octets) === isBulk(posting.octets));
     // A list that is flooded takes no more than half of what there is.
-    const most = bulk ? postingsAtATime.bulk : postingsAtATime.small;
-    if (alike.filter((one) => one.listId === posting.listId).length >= most / 2) return false;
-    return alike.length < most;
+    const ofList = alike.filter((one) => one.posting.listId === posting.listId);
+    return alike.length < postingsAtATime[size] && ofList.length < postingsAtATime[size] / 2;
   };
 
   const claimOf = async (posting: DuePosting): Promise<void> => {
@@ -122,17 +126,22 @@ export function startDelivery(parts: DeliverParts): Delivery {
       return;
     }
     following.delete(postingId);
-    busy.set(postingId, posting);
+    busy.set(postingId, { posting, batches: (busy.get(postingId)?.batches ?? 0) + 1 });
     inWork.set(postingId, (inWork.get(postingId) ?? 0) + 1);
     let isSpare = false;
     const spare = (): void => {
       if (isSpare) return;
       isSpare = true;
-      busy.delete(postingId);
+      const others = (busy.get(postingId)?.batches ?? 1) - 1;
+      if (others > 0) busy.set(postingId, { posting, batches: others });
+      else busy.delete(postingId);
+      mayFollow();
+    };
+    const mayFollow = (): void => {
       waiting.set(postingId, posting);
       go();
     };
-    const work: Promise<void> = batches.deliver(postingId, rows, spare).finally(() => {
+    const work: Promise<void> = batches.deliver(postingId, rows, { begun: mayFollow, spare }).finally(() => {
       underWay.delete(work);
       const others = (inWork.get(postingId) ?? 1) - 1;
       if (others > 0) inWork.set(postingId, others);

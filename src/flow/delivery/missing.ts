@@ -1,9 +1,9 @@
 import { dayMs } from '../../base/day.ts';
 import type { Queries } from '../../store/database.ts';
+import type { ClaimedRow } from '../../store/deliveries.ts';
 import type { MessageRow } from '../../store/messages.ts';
 import { noticeDue, noticeIsDue } from '../../store/notices.ts';
 import { finish, hold } from '../../store/outcomes.ts';
-import type { DeliveryRow } from '../../store/schema.ts';
 import { droppedSinceTold, markTold, waitingFor } from '../../store/waiting.ts';
 import { type MemberCertificate, missingReasons } from '../certificates/member-certificate.ts';
 import { askAboutUnapproved } from '../harvest/ask-owners.ts';
@@ -28,7 +28,7 @@ export async function settleMissing(
   d: {
     readonly list: ListContext;
     readonly message: MessageRow;
-    readonly row: DeliveryRow;
+    readonly row: ClaimedRow;
     readonly certificate: MemberCertificate & { readonly usable: false };
     readonly language: string;
   },

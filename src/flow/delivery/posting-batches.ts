@@ -4,11 +4,11 @@ import { faultsOf, isFault } from '../../base/errors.ts';
 import { parseEntity } from '../../mime/entity.ts';
 import { type ClearPermit, mayLeaveClear } from '../../policy/clear.ts';
 import type { Relays } from '../../smtp/relays.ts';
+import type { ClaimedRow } from '../../store/deliveries.ts';
 import { type MemberRow, membersNamed } from '../../store/members.ts';
 import { findMessage, type MessageRow } from '../../store/messages.ts';
 import { finish, hold } from '../../store/outcomes.ts';
 import { findPosting, type PostingRow } from '../../store/postings.ts';
-import type { DeliveryRow } from '../../store/schema.ts';
 import type { SpooledMessage } from '../../store/spool.ts';
 import type { FindRecipients } from '../certificates/member-certificate.ts';
 import { sealKeysFrom } from '../certificates/seal-keys.ts';
@@ -52,7 +52,7 @@ export interface About {
 /** One posting's batches: what they share is loaded once and kept while they follow each other. */
 export interface PostingBatches {
   readonly about: About;
-  prepare(rows: readonly DeliveryRow[]): Promise<PreparedBatch>;
+  prepare(rows: readonly ClaimedRow[]): Promise<PreparedBatch>;
   /** Wipes what was opened and forgets the content keys. */
   end(): Promise<void>;
 }
@@ -118,7 +118,7 @@ function distribution(parts: BatchParts, loaded: Loaded, fatal: FatalCertificate
   const seal = sealPosting(parts.workers, outgoing.toSeal, fatal);
   const findKeys = sealKeysFrom(parts.database.q);
 
-  const inClear = async (rows: readonly DeliveryRow[]): Promise<ReadyCopy[]> => {
+  const inClear = async (rows: readonly ClaimedRow[]): Promise<ReadyCopy[]> => {
     if (rows.length === 0) return [];
     const { head, body } =
       mode === 'intact' ? asItCame(loaded, prepared) : await outgoing.inClear(permitOf(loaded));
@@ -127,13 +127,13 @@ function distribution(parts: BatchParts, loaded: Loaded, fatal: FatalCertificate
     return sameCopies(rows, envelope, head, body);
   };
 
-  const sealed = async (rows: readonly DeliveryRow[], members: Members): Promise<PreparedBatch> => {
+  const sealed = async (rows: readonly ClaimedRow[], members: Members): Promise<PreparedBatch> => {
     const certificates = await parts.findRecipients(
       list,
       rows.map((row) => asMember(row, members)),
       receivedBits(posting),
     );
-    const sealable = (row: DeliveryRow): boolean =>
+    const sealable = (row: ClaimedRow): boolean =>
       mode === 'sealed' || certificates.get(row.member)?.usable === true;
     const envelope = envelopeOf(list, message, { body8bit: false, together });
     const { header } = outgoing;
@@ -154,7 +154,7 @@ function distribution(parts: BatchParts, loaded: Loaded, fatal: FatalCertificate
     return { ready: [...batch.ready, ...clear], settlements };
   };
 
-  const distribute = async (rows: readonly DeliveryRow[], members: Members): Promise<PreparedBatch> => {
+  const distribute = async (rows: readonly ClaimedRow[], members: Members): Promise<PreparedBatch> => {
     try {
       if (mode === 'intact' || mode === 'clear') return { ready: await inClear(rows), settlements: [] };
       const problem = await parts.keyring.trustProblemOf(list);
@@ -212,7 +212,7 @@ function asItCame({ list, spooled }: Loaded, prepared: Prepared) {
   return intactCopy(spooled.bytes, entity, distributionHeader(entity, list, prepared, 'clear'));
 }
 
-function asMember(row: DeliveryRow, members: Members): { address: string; settings: MemberRow['settings'] } {
+function asMember(row: ClaimedRow, members: Members): { address: string; settings: MemberRow['settings'] } {
   return { address: row.member, settings: members?.get(row.member)?.settings ?? {} };
 }
 
@@ -230,7 +230,7 @@ function whyEnded(list: ListContext, member: MemberRow | undefined): Ending {
   return { reason: 'not-a-member', detail: 'no longer an active member of the list' };
 }
 
-function cancelled(parts: BatchParts, { id }: DeliveryRow, ending: Ending): Settlement {
+function cancelled(parts: BatchParts, { id }: ClaimedRow, ending: Ending): Settlement {
   const at = parts.clock.now();
   return {
     apply: async (tx) => void (await finish(tx, [{ id, state: 'cancelled', ...ending }], at)),
@@ -241,7 +241,7 @@ function cancelled(parts: BatchParts, { id }: DeliveryRow, ending: Ending): Sett
 /** RULES 18: while the key or the authorities of the list cannot be used copies wait; their lifetime does not run. */
 function waiting(
   parts: BatchParts,
-  rows: readonly DeliveryRow[],
+  rows: readonly ClaimedRow[],
   reason: 'key-locked' | 'trust-unreadable',
   words: string | null,
 ): PreparedBatch {

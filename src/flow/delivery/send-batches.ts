@@ -1,8 +1,8 @@
 import { Fault, wordsOf } from '../../base/errors.ts';
 import type { Relays } from '../../smtp/relays.ts';
 import type { Queries } from '../../store/database.ts';
+import type { ClaimedRow } from '../../store/deliveries.ts';
 import { giveBack } from '../../store/outcomes.ts';
-import type { DeliveryRow } from '../../store/schema.ts';
 import { type Acknowledgements, acknowledgeInGroups } from './acknowledge.ts';
 import type { ReadyCopy } from './batch.ts';
 import { endPosting } from './failure-report.ts';
@@ -17,10 +17,17 @@ export interface SendParts extends BatchParts, RetryParts {
 /** What is done with rows that were claimed. */
 export interface Batches {
   /**
-   * Seals a batch of one posting, hands it to the relay and writes down what became of it. `spare` is called when the last
-   * of its copies have begun, or will at once: another batch may be prepared. Never rejects.
+   * Seals a batch of one posting, hands it to the relay and writes down what became of it. Never rejects.
    */
-  deliver(postingId: number, rows: readonly DeliveryRow[], spare: () => void): Promise<void>;
+  deliver(postingId: number, rows: readonly ClaimedRow[], progress: Progress): Promise<void>;
+}
+
+/** How far a batch has come; each is called once, in this order, or not at all if the batch ends sooner. */
+export interface Progress {
+  /** The first of its copies has begun: the next batch takes as long to prepare as this one to send. */
+  begun(): void;
+  /** The last of its copies have begun, or will at once: another posting may have its place. */
+  spare(): void;
 }
 
 /** A posting in work, and how many batches of it there are. */
@@ -49,8 +56,8 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
 
   const deliverBatch = async (
     batches: PostingBatches,
-    rows: readonly DeliveryRow[],
-    spare: () => void,
+    rows: readonly ClaimedRow[],
+    progress: Progress,
   ): Promise<void> => {
     const { about } = batches;
     const { ready, settlements } = await batches.prepare(rows);
@@ -60,11 +67,12 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
       parts.relays.turn(
         { list: about.listId, octets: about.octets, to: copy.addressees[0]?.row.member ?? '' },
         () => {
-          if (--unbegun === connections) spare();
+          if (unbegun-- === ready.length) progress.begun();
+          if (unbegun === connections) progress.spare();
           return sendOne(parts, acknowledgements, copy, { ...about, isStopping });
         },
       );
-    if (unbegun <= connections) spare();
+    if (unbegun <= connections) progress.spare();
     // Every copy is waited for, also when one fails: what is still on its way must not be put off and sent again.
     const ended = await Promise.allSettled([
       ...settlements.map(async (one) => {
@@ -92,10 +100,10 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
   };
 
   return {
-    async deliver(postingId, rows, spare) {
+    async deliver(postingId, rows, progress) {
       const loaded = load(postingId);
       try {
-        await deliverBatch(await loaded.batches, rows, spare);
+        await deliverBatch(await loaded.batches, rows, progress);
         await endPosting(parts, postingId);
       } catch (error) {
         await failBatch(parts, postingId, rows, error);
@@ -106,13 +114,13 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
   };
 }
 
-const idsOf = (rows: readonly DeliveryRow[]): number[] => rows.map((row) => row.id);
+const idsOf = (rows: readonly ClaimedRow[]): number[] => rows.map((row) => row.id);
 
 /** The batch as a whole failed (a worker, the disk, a bug): its rows come back by the retry table. */
 async function failBatch(
   parts: SendParts,
   posting: number,
-  rows: readonly DeliveryRow[],
+  rows: readonly ClaimedRow[],
   error: unknown,
 ): Promise<void> {
   const reason = error instanceof Fault ? error.code : 'internal';
@@ -139,7 +147,7 @@ async function sendOne(
 ): Promise<void> {
   const { id, list, isStopping } = d;
   // Not sent because we stop, or not tried: due at once, or later, and not counted as an attempt.
-  const putBack = (rows: readonly DeliveryRow[], afterMs = 0): Promise<void> =>
+  const putBack = (rows: readonly ClaimedRow[], afterMs = 0): Promise<void> =>
     acknowledgements.commit((tx) => giveBack(tx, idsOf(rows), parts.clock.now() + afterMs));
   if (isStopping()) return putBack(ready.addressees.map((one) => one.row));
   const addressees = new Map(ready.addressees.map((one) => [one.row.member, one]));

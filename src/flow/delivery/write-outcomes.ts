@@ -2,9 +2,9 @@ import type { Clock } from '../../base/clock.ts';
 import { nextAttempt } from '../../policy/retry.ts';
 import type { RelayedOutcome } from '../../smtp/relays.ts';
 import type { Queries } from '../../store/database.ts';
+import type { ClaimedRow } from '../../store/deliveries.ts';
 import { type AttemptDetails, defer, finish, type Outcome as RowOutcome } from '../../store/outcomes.ts';
 import { noteRefusals, type Refusal } from '../../store/refusals.ts';
-import type { DeliveryRow } from '../../store/schema.ts';
 import { sentenceFor } from '../post/verdict-record.ts';
 import type { Addressee } from './batch.ts';
 
@@ -91,7 +91,7 @@ function detailsOf({ addressee: { certificate }, outcome }: Answer): AttemptDeta
 export async function retryLater(
   tx: Queries,
   parts: RetryParts,
-  rows: readonly DeliveryRow[],
+  rows: readonly ClaimedRow[],
   why: { reason: string; detail: string },
   details: AttemptDetails = {},
 ): Promise<void> {

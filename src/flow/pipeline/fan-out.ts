@@ -1,6 +1,6 @@
 import type { Database } from '../../store/database.ts';
-import { insertDeliveries, type NewDelivery } from '../../store/deliveries.ts';
-import { membersAfter } from '../../store/members.ts';
+import { insertDeliveries } from '../../store/deliveries.ts';
+import { insertForMembers } from '../../store/fan-out.ts';
 import { type PostingRow, setCursor, setPostingState } from '../../store/postings.ts';
 import { addressesOf } from '../mail/notices-to.ts';
 
@@ -19,41 +19,44 @@ export interface FanOutParts {
  * decided when it is attempted.
  */
 export async function fanOut(parts: FanOutParts, posting: PostingRow, at: number): Promise<void> {
-  const row = (member: string): NewDelivery => ({
-    postingId: posting.id,
-    member,
-    state: 'pending',
-    reason: null,
-    detail: null,
-    nextAt: at,
-    createdAt: at,
-    expiresAt: at + parts.lifetimeMs,
-  });
   if (posting.kind === 'owner' || posting.kind === 'editor') {
     const role = posting.kind === 'owner' ? 'owner' : 'moderator';
     const addresses = await addressesOf(parts.database.q, posting.listId, role);
     await parts.database.write(async (tx) => {
-      await insertDeliveries(tx, addresses.map(row));
+      await insertDeliveries(
+        tx,
+        addresses.map((member) => ({
+          postingId: posting.id,
+          member,
+          state: 'pending',
+          reason: null,
+          detail: null,
+          nextAt: at,
+          createdAt: at,
+          expiresAt: at + parts.lifetimeMs,
+        })),
+      );
       await setPostingState(tx, posting.id, 'distributing');
     });
     parts.wakeDelivery();
     return;
   }
   let cursor = posting.cursor;
-  for (let more = true; more; ) {
+  do {
     const after = cursor;
-    const page = await membersAfter(parts.database.q, posting.listId, after, chunk);
-    const last = page.at(-1)?.address ?? after;
-    more = page.length === chunk;
-    await parts.database.write(async (tx) => {
-      await insertDeliveries(
-        tx,
-        page.filter((member) => member.state === 'active').map((member) => row(member.address)),
-      );
-      await setCursor(tx, posting.id, last);
-      if (!more) await setPostingState(tx, posting.id, 'distributing');
+    cursor = await parts.database.write(async (tx) => {
+      const last = await insertForMembers(tx, {
+        postingId: posting.id,
+        listId: posting.listId,
+        after,
+        limit: chunk,
+        at,
+        expiresAt: at + parts.lifetimeMs,
+      });
+      if (last !== null) await setCursor(tx, posting.id, last);
+      else await setPostingState(tx, posting.id, 'distributing');
+      return last;
     });
-    cursor = last;
     parts.wakeDelivery();
-  }
+  } while (cursor !== null);
 }
