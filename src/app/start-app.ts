@@ -27,6 +27,7 @@ import { openLookUps } from './open-look-ups.ts';
 import { openRevocation } from './open-revocation.ts';
 import { openSite } from './open-site.ts';
 import { openSiteRelays } from './open-site-relays.ts';
+import { stopWork } from './stop-work.ts';
 
 export interface App {
   /** Where it listens: `127.0.0.1:8024` or the path of a socket. */
@@ -130,40 +131,19 @@ export async function startApp(
     // A file that is overwritten in place leaves its folder's time as it was.
     every(wholeLookMs, () => door.look(true), failed('directory-failed')),
   ];
-  let receivers: readonly Listener[] = [];
-  const stop = async (grace = site['shutdown.grace']): Promise<void> => {
-    // One grace for all that is under way. What is not done by then is cut, and goes on after the next start.
-    let timer: NodeJS.Timeout | undefined;
-    const graceOver = new Promise<void>((resolve) => {
-      timer = setTimeout(() => void workers.close().then(resolve), grace);
-    });
-    const delivered = delivery.stop();
-    const ended = Promise.all([door.stop(), ...repetitions.map((one) => one.stop())]);
-    await Promise.all([
-      ...receivers.map((receiver) => receiver.close(grace)),
-      processing.stop(),
-      relays.close(grace),
-    ]);
-    // What the last clients sent is taken in.
-    await processing.stop();
-    await delivered;
-    await Promise.race([ended, graceOver]);
-    clearTimeout(timer);
-    cache.clear();
-    await workers.close();
+  const running = { ...shared, delivery, processing, looking: [door, ...repetitions] };
+  const stop = async (receivers: readonly Listener[], graceMs = site['shutdown.grace']): Promise<void> => {
+    await stopWork({ ...running, receivers }, graceMs);
     await recordCleanStop(database.q, boot);
     await base.close();
     lock.release();
   };
-  try {
-    receivers = await openListeners(site, { parts: shared, processing, clock });
-    // What was overwritten in place shows in no time of the folder: a look at each file, beside the work.
-    void door.look(true);
-  } catch (error) {
-    await stop();
+  const receivers = await openListeners(site, { parts: shared, processing, clock }).catch(async (error) => {
+    await stop([]);
     throw error;
-  }
-
+  });
+  // What was overwritten in place shows in no time of the folder: a look at each file, beside the work.
+  void door.look(true);
   // What came due while reseal was down, and what a crash left to be told.
   housekeeping.now();
 
@@ -178,6 +158,6 @@ export async function startApp(
       await processing.look();
       for (const one of receivers) await one.reload();
     },
-    stop,
+    stop: (graceMs) => stop(receivers, graceMs),
   };
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { mirrorAddress } from '../flow/certificates/mirror.ts';
+import { purposeWords } from '../flow/certificates/purposes.ts';
 import { releaseCopies } from '../flow/certificates/release.ts';
 import { useFor } from '../flow/certificates/use-certificate.ts';
 import { bindingsOf, setBindingState } from '../store/bindings.ts';
@@ -49,8 +50,7 @@ async function remove(session: Session, text: string, options: { purpose?: strin
   await mirrorAddress(database.q, site.certificates, address);
   output.result({ address, removed }, [
     ...removed.map(
-      (one) =>
-        `${address}: ${shortSha(one.sha256)} is not used any more for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
+      (one) => `${address}: ${shortSha(one.sha256)} is not used any more for ${purposeWords(one.purpose)}`,
     ),
     'Another one from his mail waits for `reseal cert approve`; `reseal cert import` brings one at once.',
   ]);
@@ -80,8 +80,7 @@ async function approve(session: Session, text: string, name: string): Promise<vo
     { address, approved: approved.map(({ purpose, sha256 }) => ({ purpose, sha256 })), released },
     [
       ...approved.map(
-        (one) =>
-          `${address}: ${shortSha(one.sha256)} is in use for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
+        (one) => `${address}: ${shortSha(one.sha256)} is in use for ${purposeWords(one.purpose)}`,
       ),
       ...(released > 0 ? [`${counted(released, 'waiting copy', 'waiting copies')} released`] : []),
     ],
@@ -99,10 +98,7 @@ async function refuse(session: Session, text: string, name: string): Promise<voi
   await mirrorAddress(database.q, site.certificates, address);
   output.result(
     { address, refused },
-    refused.map(
-      (one) =>
-        `${address}: ${shortSha(one.sha256)} is refused for ${one.purpose === 'sign' ? 'signing' : 'encryption'}`,
-    ),
+    refused.map((one) => `${address}: ${shortSha(one.sha256)} is refused for ${purposeWords(one.purpose)}`),
   );
 }
 

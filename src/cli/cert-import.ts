@@ -10,8 +10,10 @@ import {
   judgeImportsOf,
   type Replaced,
 } from '../flow/certificates/judge-import.ts';
+import { purposeWords } from '../flow/certificates/purposes.ts';
 import { everyList } from '../flow/lists/list-context.ts';
 import { findIntermediatesWith } from '../flow/revocation/intermediates.ts';
+import type { Purpose } from '../store/schema.ts';
 import { addressOf } from './arguments.ts';
 import {
   certificatesOf,
@@ -54,7 +56,7 @@ interface Told {
   readonly reason: string | null;
   readonly why: string | null;
   readonly addresses: readonly string[];
-  readonly purposes: readonly string[];
+  readonly purposes: readonly Purpose[];
   readonly notAfter: string;
   readonly released: number;
   /** What it took the place of though that has another key. */
@@ -178,7 +180,7 @@ function* sentencesOf(told: readonly Told[], summary: Summary, dryRun: boolean):
 function sentenceOf(one: Told, dryRun: boolean): string {
   const what = `${shortSha(one.sha256)} ${one.subject}`;
   if (one.outcome === 'refused') return `refused   ${what}: ${one.why} [${one.where}]`;
-  const uses = one.purposes.map((purpose) => (purpose === 'sign' ? 'signing' : 'encryption')).join(' and ');
+  const uses = purposeWords(...one.purposes);
   const rest = `${what}: ${uses} for ${one.addresses.join(', ')}, until ${dayOf(Date.parse(one.notAfter))}`;
   if (one.outcome === 'known') return `known     ${rest}`;
   const copies =

@@ -4,7 +4,7 @@ import { everyList } from '../flow/lists/list-context.ts';
 import { parseCertificate } from '../pki/certificate.ts';
 import { toPem } from '../pki/pem.ts';
 import {
-  allBindings,
+  bindingPages,
   bindingsOf,
   bindingsOfCertificate,
   historyOf,
@@ -114,11 +114,8 @@ async function showBindings(
 
 async function everyBinding(q: Queries, state: BindingRow['state'] | null): Promise<BindingRow[]> {
   const rows: BindingRow[] = [];
-  for (let after: BindingRow | null = null; ; after = rows.at(-1) ?? null) {
-    const page = await allBindings(q, { ...(state ? { state } : {}), after, limit: 500 });
-    rows.push(...page);
-    if (page.length < 500) return rows;
-  }
+  for await (const page of bindingPages(q, state ? { state } : {})) rows.push(...page);
+  return rows;
 }
 
 function bindingValue({ address, purpose, state, since, source }: BindingRow) {

@@ -24,6 +24,7 @@ import {
   checkTemplates,
   checkTrust,
 } from '../flow/operator/check-site.ts';
+import { checkTlsCertificate } from '../flow/operator/check-tls.ts';
 import { holderOf } from '../store/lock.ts';
 import { counted } from './output.ts';
 import { becomeOwner, loadFor, userName } from './site-command.ts';
@@ -80,8 +81,8 @@ async function checkListeners({ listen }: Site): Promise<Finding[]> {
     if (!socket.tls) return [];
     const about = `listen ${nameOf(socket)}`;
     try {
-      await readListenerTls(socket.tls);
-      return [{ level: 'good', about, text: 'certificate and key for TLS can be used' }];
+      const { cert } = await readListenerTls(socket.tls);
+      return [checkTlsCertificate(cert, { about, now: systemClock.now() })];
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       return [{ level: 'problem', about, text: error.message }];

@@ -1,7 +1,8 @@
 import { missingReasons } from '../flow/certificates/member-certificate.ts';
 import { cipherWords } from '../flow/post/crypto-lines.ts';
 import type { LedgerRow } from '../store/ledger.ts';
-import { instant, shortSha } from './output.ts';
+import { instant, printable, secondOf, shortSha, table } from './output.ts';
+import { timedLines } from './timed-lines.ts';
 
 /** What a line tells of cryptography, and how that came out. */
 interface Smime {
@@ -56,4 +57,49 @@ function encryptionOf({ data }: LedgerRow): string | null {
 function textIn(data: LedgerRow['data'], name: string): string | null {
   const value = data?.[name];
   return typeof value === 'string' ? value : null;
+}
+
+/** How the lines are shown: who reads them, and what was asked for and need not be said in each. */
+interface LogView {
+  readonly width: number;
+  readonly terminal: number | null;
+  readonly ofMessage: boolean;
+  readonly ofMember: boolean;
+}
+
+/**
+ * The lines of the ledger as a table, which programs can search; on a terminal that it does not fit, folded under the day,
+ * message and list that they tell of. `empty` if there are none.
+ */
+export function logLines(rows: readonly LedgerRow[], view: LogView, empty: string): string[] {
+  const { terminal, width } = view;
+  const lines = tableOf(rows, view, empty);
+  if (terminal === null || lines.every((line) => line.length <= terminal)) return lines;
+  const timed = rows.map((row) => ({
+    head: headOf(row, view),
+    at: secondOf(row.at).slice(11),
+    event: row.event,
+    words: printable([view.ofMember ? null : row.member, detailOf(row)].filter(Boolean).join(': ')),
+  }));
+  return timedLines(timed, width);
+}
+
+function headOf({ at, messageId, list }: LedgerRow, { ofMessage }: LogView): string {
+  const message = ofMessage ? null : messageId;
+  return [`${secondOf(at).slice(0, 10)} (UTC)`, list, message].filter(Boolean).join('  ');
+}
+
+/** Columns that say the same in each line are left out. */
+function tableOf(rows: readonly LedgerRow[], view: LogView, empty: string): string[] {
+  const isOneList = new Set(rows.flatMap((row) => row.list ?? [])).size <= 1;
+  const columns: Record<string, (row: LedgerRow) => string> = {
+    'AT (UTC)': (row) => secondOf(row.at),
+    WHAT: (row) => row.event,
+    ...(view.ofMessage ? {} : { MESSAGE: (row: LedgerRow) => row.messageId ?? '-' }),
+    ...(isOneList ? {} : { LIST: (row: LedgerRow) => row.list ?? '-' }),
+    ...(view.ofMember ? {} : { MEMBER: (row: LedgerRow) => row.member ?? '-' }),
+    DETAIL: detailOf,
+  };
+  const cells = rows.map((row) => Object.values(columns).map((cell) => cell(row)));
+  return table(Object.keys(columns), cells, empty);
 }

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { day, duration } from '../policy/kinds.ts';
-import { findLedger, type LedgerRow } from '../store/ledger.ts';
+import { findLedger } from '../store/ledger.ts';
 import { listsOfAddress } from '../store/members.ts';
 import { addressOf, listNamed, wholeNumber } from './arguments.ts';
 import { cliFault } from './faults.ts';
 import { followLedger, untilInterrupted } from './log-follow.ts';
-import { detailOf, lineValue } from './log-lines.ts';
+import { lineValue, logLines } from './log-lines.ts';
 import { messageIdsNamed } from './message-name.ts';
-import { instant, secondOf, table } from './output.ts';
+import { instant } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
 interface LogOptions {
@@ -63,7 +63,9 @@ async function log(session: Session, options: LogOptions): Promise<void> {
   const rows = await findLedger(q, { ...filter, ...from, limit: limit + 1 });
   const shown = rows.slice(-limit);
   const about = options.since || messageIds ? '' : ' in the last day; --since 7d looks further back';
-  output.result(shown.map(lineValue), tableOf(shown, options, `The ledger has nothing of that${about}.`));
+  const { width, terminal } = output;
+  const view = { width, terminal, ofMessage: messageIds !== null, ofMember: filter.member !== undefined };
+  output.result(shown.map(lineValue), logLines(shown, view, `The ledger has nothing of that${about}.`));
   if (rows.length > limit)
     output.note(`only the newest ${limit} lines are shown: narrow it down, or set --limit`);
   if (since !== null && startOf(since, now) < now - site.retention)
@@ -97,19 +99,4 @@ export function startOf(text: string, now: number): number {
     throw refuse('so long ago (3d, 12h, 30m) or a date such as 2026-01-31');
   if (at > now) throw refuse(`a time that is over: it is ${instant(now)} now`);
   return at;
-}
-
-/** Columns that say the same in each line are left out. */
-function tableOf(rows: readonly LedgerRow[], options: LogOptions, empty: string): string[] {
-  const isOneList = new Set(rows.flatMap((row) => row.list ?? [])).size <= 1;
-  const columns: Record<string, (row: LedgerRow) => string> = {
-    'AT (UTC)': (row) => secondOf(row.at),
-    WHAT: (row) => row.event,
-    ...(options.message === undefined ? { MESSAGE: (row: LedgerRow) => row.messageId ?? '-' } : {}),
-    ...(isOneList ? {} : { LIST: (row: LedgerRow) => row.list ?? '-' }),
-    ...(options.member === undefined ? { MEMBER: (row: LedgerRow) => row.member ?? '-' } : {}),
-    DETAIL: detailOf,
-  };
-  const cells = rows.map((row) => Object.values(columns).map((cell) => cell(row)));
-  return table(Object.keys(columns), cells, empty);
 }

@@ -8,7 +8,7 @@ import {
   addMembers,
   findMember,
   type MemberRow,
-  membersAfter,
+  memberPages,
   removeMember,
   setMember,
 } from '../store/members.ts';
@@ -135,11 +135,7 @@ async function remove(session: Session, name: string, texts: readonly string[]):
 async function list({ database, output, now }: Session, name: string): Promise<void> {
   const row = await listNamed(database.q, name);
   const members: MemberRow[] = [];
-  for (let after: string | null = null; ; after = members.at(-1)?.address ?? null) {
-    const page = await membersAfter(database.q, row.id, after, 500);
-    members.push(...page);
-    if (page.length < 500) break;
-  }
+  for await (const page of memberPages(database.q, row.id)) members.push(...page);
   const certificates = await inUseMany(
     database.q,
     members.map((one) => one.address),

@@ -3,6 +3,8 @@ export interface Output {
   readonly json: boolean;
   /** Columns that folded text may have. */
   readonly width: number;
+  /** Columns of the terminal that shows it; null where a file or another program reads, to which a line is a line. */
+  readonly terminal: number | null;
   /**
    * The command's one result: `value` as one JSON value under `--json`, else `lines` for people. It is written in pieces:
    * long ones are never whole in memory.
@@ -35,6 +37,7 @@ export function outputTo(d: {
     json: d.json,
     // A pipe has no columns; who reads it may say how many he has, as for other programs.
     width: Math.min(Math.max(d.out.columns ?? d.columns ?? usualWidth, leastWidth), mostWidth),
+    terminal: d.out.columns ?? null,
     result: (value, lines) => {
       let text = '';
       for (const piece of d.json ? jsonPieces(value) : linesOf(lines)) {

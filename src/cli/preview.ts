@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import { openLookUps } from '../app/open-look-ups.ts';
 import { openKnownRevocation } from '../app/open-revocation.ts';
+import { purposeWords } from '../flow/certificates/purposes.ts';
 import { contextOf } from '../flow/lists/list-context.ts';
 import { type CopyFate, type Preview, type PreviewCopy, previewPost } from '../flow/operator/preview.ts';
 import type { PreviewFiling, PreviewHarvest } from '../flow/operator/preview-harvest.ts';
 import { type Reason, sentenceOf } from '../pki/reasons.ts';
 import { openMessage } from '../smime/open.ts';
+import type { Purpose } from '../store/schema.ts';
 import { addressOf, listNamed } from './arguments.ts';
 import { readMessage } from './inspect-files.ts';
 import { findWithoutChange } from './list-health.ts';
@@ -133,15 +135,15 @@ const actions: Readonly<Record<PreviewFiling['action'], string>> = {
 function harvestLines({ filings, none }: PreviewHarvest, width: number): string[] {
   const first = 'Harvest   ';
   if (none !== null) return folded(`Nothing: ${none}.`, { width, first });
-  const told = new Map<string, { readonly one: PreviewFiling; readonly uses: string[] }>();
+  const told = new Map<string, { readonly one: PreviewFiling; readonly uses: Purpose[] }>();
   for (const one of filings) {
     const key = [one.address, one.certificate.sha256, one.action, one.reason].join(' ');
     const { uses } = told.get(key) ?? { uses: [] };
-    told.set(key, { one, uses: [...uses, one.purpose === 'enc' ? 'encryption' : 'signing'] });
+    told.set(key, { one, uses: [...uses, one.purpose] });
   }
   return [...told.values()].flatMap(({ one, uses }) => {
     const { subject, issuer, sha256 } = one.certificate;
-    const what = `${uses.join(' and ')} certificate of ${subject} (issued by ${issuer}, ${shortSha(sha256)})`;
+    const what = `${purposeWords(...uses)} certificate of ${subject} (issued by ${issuer}, ${shortSha(sha256)})`;
     const fate = one.reason === 'already-known' ? one.why : `${actions[one.action]}: ${one.why}`;
     return folded(`${one.address}: ${what} ${fate}.`, { width, first });
   });

@@ -1,7 +1,8 @@
 import type { Story, StoryEvent } from '../flow/operator/explain.ts';
-import { counted, folded } from './output.ts';
+import { counted } from './output.ts';
 import { ofEach } from './some-of-each.ts';
 import { clientOf } from './story-words.ts';
+import { timedLines } from './timed-lines.ts';
 
 /**
  * The ledger of one message, oldest first: the day once, then times (UTC). List and member are named where the line
@@ -18,20 +19,16 @@ export function historyLines(story: Story, width: number, most: number): string[
   const end = own.more > 0 ? [`  and ${own.more} more lines about members`] : [];
   const days = [...new Set(history.map((one) => one.at.slice(0, 10)))];
   const severalLists = new Set(history.flatMap((one) => one.list ?? [])).size > 1;
-  const longest = Math.max(0, ...history.map((one) => one.event.length));
-  const lineOf = (one: StoryEvent, indent: string): string[] => {
-    const first = `${indent}${one.at.slice(11, 19)}  ${one.event.padEnd(longest)}  `;
-    return folded(wordsOf(story, one, severalLists), { width, first });
-  };
   const [day, ...more] = days;
   if (day === undefined) return ['The ledger has nothing about it.'];
-  if (more.length === 0)
-    return [`History, ${day} (UTC):`, ...history.flatMap((one) => lineOf(one, '  ')), ...end];
-  const told = days.flatMap((date, index) => [
-    index === 0 ? `History (UTC), ${date}:` : `${date}:`,
-    ...history.filter((one) => one.at.startsWith(date)).flatMap((one) => lineOf(one, '  ')),
-  ]);
-  return [...told, ...end];
+  const first = more.length === 0 ? `History, ${day} (UTC):` : `History (UTC), ${day}:`;
+  const lines = history.map((one) => ({
+    head: one.at.startsWith(day) ? first : `${one.at.slice(0, 10)}:`,
+    at: one.at.slice(11, 19),
+    event: one.event,
+    words: wordsOf(story, one, severalLists),
+  }));
+  return [...timedLines(lines, width), ...end];
 }
 
 function wordsOf({ message }: Story, one: StoryEvent, severalLists: boolean): string {

@@ -1,7 +1,9 @@
+import { purposeWords } from '../flow/certificates/purposes.ts';
 import type { Story, StoryMessage, StoryPosting, StoryRefusal } from '../flow/operator/explain.ts';
 import { cipherWords, foundWords, namesOf, openedWords } from '../flow/post/crypto-lines.ts';
 import { sentenceOf } from '../pki/reasons.ts';
 import type { EncryptedLayer, Layer, SignerVerdict } from '../smime/layers.ts';
+import type { Purpose } from '../store/schema.ts';
 import { counted, folded, shortSha } from './output.ts';
 import { copyLines } from './story-copies.ts';
 import { historyLines } from './story-history.ts';
@@ -150,23 +152,24 @@ function verdictWords({ verdict, author, reasons: found, layers }: StoryPosting)
 
 /** Certificates that were learnt from this mail, or not and why; one for both purposes is named once. */
 function harvestWords(story: Story, { list }: StoryPosting): string[] {
-  const found = new Map<string, string[]>();
+  const found = new Map<string, { readonly uses: Purpose[]; readonly begin: string; readonly of: string }>();
   const refused: string[] = [];
-  for (const { event, list: of, member, detail, data } of story.history) {
+  for (const { event, list: where, member, detail, data } of story.history) {
     // Without a certificate it is the answer of -sendcert, which the decision tells.
-    if (of === list && event === 'certificate-not-taken' && data?.sha256 !== undefined)
-      refused.push(`Not taken for ${member ?? 'the sender'}: ${detail}.`);
-    if (of !== list || (event !== 'harvested' && event !== 'certificate-pending')) continue;
-    const [, use = '', rest = ''] = /^(signing|encryption) (certificate .*)$/.exec(detail ?? '') ?? [];
-    const sha256 = typeof data?.sha256 === 'string' ? ` (${shortSha(data.sha256)})` : '';
-    const verb = event === 'harvested' ? 'Learnt' : 'Waits for approval';
-    const key = `${verb} for ${member ?? 'the sender'}: |${rest}${sha256}`;
-    found.set(key, [...(found.get(key) ?? []), use]);
+    if (where !== list || typeof data?.sha256 !== 'string') continue;
+    const whose = member ?? 'the sender';
+    if (event === 'certificate-not-taken') refused.push(`Not taken for ${whose}: ${detail}.`);
+    if (event !== 'harvested' && event !== 'certificate-pending') continue;
+    const { sha256, purpose, subject, issuer } = data;
+    const begin = `${event === 'harvested' ? 'Learnt' : 'Waits for approval'} for ${whose}`;
+    const of = `certificate of ${subject}, issued by ${issuer} (${shortSha(sha256)})`;
+    const one = found.get(`${begin} ${sha256}`) ?? { uses: [], begin, of };
+    found.set(`${begin} ${sha256}`, one);
+    one.uses.push(purpose === 'sign' ? 'sign' : 'enc');
   }
-  const learnt = [...found].map(([key, uses]) => {
-    const [begin = '', rest = ''] = key.split('|');
-    return `${begin}${uses.join(' and ')} ${rest}.`;
-  });
+  const learnt = [...found.values()].map(
+    ({ uses, begin, of }) => `${begin}: ${purposeWords(...uses)} ${of}.`,
+  );
   return [...learnt, ...refused];
 }
 

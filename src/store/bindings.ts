@@ -1,4 +1,4 @@
-import { chunksOf } from './chunks.ts';
+import { chunksOf, pagesOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import { noteChange } from './directory-files.ts';
 import type { BindingChange, BindingRow, BindingState, Purpose } from './schema.ts';
@@ -215,4 +215,12 @@ export async function allBindings(
   if (d.state) query = query.where('state', '=', d.state);
   if (d.purpose) query = query.where('purpose', '=', d.purpose);
   return query.execute();
+}
+
+/** All bindings in the order of `allBindings`, a page at a time. */
+export function bindingPages(
+  q: Queries,
+  d: { state?: BindingState; purpose?: Purpose } = {},
+): AsyncGenerator<readonly BindingRow[]> {
+  return pagesOf((after, limit) => allBindings(q, { ...d, after, limit }));
 }

@@ -31,7 +31,6 @@ const ledgerEvents = [
   'cancelled',
   // Certificates.
   'harvested',
-  'imported',
   'certificate-received',
   'certificate-not-taken',
   'certificate-pending',

@@ -1,5 +1,5 @@
 import type { Selectable } from 'kysely';
-import { chunksOf } from './chunks.ts';
+import { chunksOf, pagesOf } from './chunks.ts';
 import type { Queries } from './database.ts';
 import type { JsonObject, MembersTable } from './schema.ts';
 
@@ -108,6 +108,11 @@ export async function membersAfter(
     .limit(limit)
     .execute();
   return rows.map(memberOf);
+}
+
+/** All members in the order of their addresses, suspended ones too, a page at a time. */
+export function memberPages(q: Queries, listId: number): AsyncGenerator<readonly MemberRow[]> {
+  return pagesOf((after, limit) => membersAfter(q, listId, after?.address ?? null, limit));
 }
 
 /** How many members the list has, or how many in one state. */

@@ -36,7 +36,7 @@ export async function noticeIsDue(
     .where('member', '=', d.member)
     .where('kind', '=', d.kind)
     .executeTakeFirst();
-  return row === undefined || row.lastAt <= d.now - d.everyMs || row.lastAt > unheardOf(d);
+  return row === undefined || isOver(row.lastAt, d);
 }
 
 /** Whether a notice of this kind went to the address from any list. */
@@ -85,6 +85,20 @@ export async function replyDue(
   return row !== undefined;
 }
 
+/** Whether `replyDue` would say yes now; counts nothing. */
+export async function replyIsDue(
+  q: Queries,
+  d: { address: string; kind: string; now: number; everyMs: number },
+): Promise<boolean> {
+  const row = await q
+    .selectFrom('replies')
+    .select('lastAt')
+    .where('address', '=', d.address)
+    .where('kind', '=', d.kind)
+    .executeTakeFirst();
+  return row === undefined || isOver(row.lastAt, d);
+}
+
 /** Forgets answers last sent before `before`: strangers' addresses are not kept longer than the rate limit needs. */
 export async function forgetReplies(q: Queries, before: number): Promise<void> {
   await q.deleteFrom('replies').where('lastAt', '<', before).execute();
@@ -93,6 +107,9 @@ export async function forgetReplies(q: Queries, before: number): Promise<void> {
 /** An earlier time than this is no earlier one: the clock was ahead, and nobody shall wait until it is there again. */
 const unheardOf = (d: { now: number; everyMs: number }): number =>
   d.everyMs === Infinity ? Infinity : d.now + dayMs;
+
+const isOver = (lastAt: number, d: { now: number; everyMs: number }): boolean =>
+  lastAt <= d.now - d.everyMs || lastAt > unheardOf(d);
 
 const isDue = (lastAt: string, d: { now: number; everyMs: number }) =>
   sql<boolean>`(${sql.ref(lastAt)} <= ${d.now - d.everyMs} OR ${sql.ref(lastAt)} > ${unheardOf(d)})`;

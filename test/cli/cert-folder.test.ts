@@ -184,6 +184,20 @@ it('what was revoked is refused, pinned or not; what an owner refused does not c
   ]);
 });
 
+it('a pin does not help against the word of one list that it was revoked, whatever other lists know', async () => {
+  const root = await makeTeam(ca);
+  const gone = await issue('gone@example.org');
+  root.file('list.crl', ca.crl({ revoked: [gone] }));
+  // Looked at first, it trusts nobody who knows of it.
+  const first = ['aaa@lists.example', '--key', 'p-256', '--yes', '--owner', 'olga@example.org'];
+  root.file('other.pem', (await makeCa()).certPem);
+  await root.json('list', 'create', ...first, '--set', `trust.cafile=${join(root.path, 'other.pem')}`);
+  await root.json('list', 'set', 'team', `trust.crlfile=${join(root.path, 'list.crl')}`);
+  const file = root.file('gone.pem', gone.certPem);
+  const pinned = await imported(root, file, '--pin', 'gone@example.org');
+  expect(pinned.certificates).toMatchObject([{ reason: 'revoked' }]);
+});
+
 it('of many for one address the best valid one is used; an older one stands beside it', async () => {
   const root = await makeTeam(ca);
   const year = 365 * 86_400_000;

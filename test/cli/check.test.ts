@@ -195,6 +195,26 @@ describe('check', () => {
     ).not.toEqual([]);
   });
 
+  it.each<[string, [number, number], Finding['level'], RegExp]>([
+    ['good for months', [-30, 60], 'good', /can be used, until \d{4}-/],
+    ['that ends within 30 days', [-60, 29.5], 'warning', /expires on .*, in 30 days: renew it/],
+    ['that ends within 7 days', [-83, 6.5], 'problem', /expires on .*, in 7 days: renew it, then .*SIGHUP/],
+    ['that is over', [-90, -1], 'problem', /its certificate expired on .*, so clients refuse TLS: renew it/],
+    ['of tomorrow', [1, 90], 'problem', /is valid from .* on only/],
+    ['made for 6 days, with half of them left', [-3, 3], 'good', /until/],
+    ['made for 6 days, with one left', [-5, 1], 'warning', /in a day/],
+  ])('looks at the certificate of a listening socket: one %s', async (_, [from, until], level, sentence) => {
+    const root = await goodRoot();
+    const at = (days: number) => new Date(Date.now() + days * 86_400_000);
+    const server = await ca.issue({ name: 'lists.example', notBefore: at(from), notAfter: at(until) });
+    const tls = `{cert: ${server.certPath}, key: ${server.keyPath}}`;
+    const config = readFileSync(join(root.path, 'etc/reseal.yaml'), 'utf8');
+    root.file('etc/reseal.yaml', `${config}listen: [{port: 0, tls: ${tls}}]\n`);
+    const { report } = await check(root);
+    const found = report.findings.filter((one) => one.about.startsWith('listen '));
+    expect(found).toMatchObject([{ level, text: expect.stringMatching(sentence) }]);
+  });
+
   it('warns of a relay that takes less than posts may need, and of one without 8BITMIME', async () => {
     const root = await goodRoot();
     root.file(

@@ -60,13 +60,13 @@ async function arrange(database: Database): Promise<void> {
   const change = { envelope: { ...envelope, client: 'unknown [192.0.2.1]' }, messageId: '<a.1@example.org>' };
   const posting = await post(database, listId, id, change);
   const about = { messageId: id, list };
-  const certificate = (purpose: string) => ({
+  const certificate = (purpose: 'sign' | 'enc') => ({
     ...about,
     at: t0 + second,
     member: 'alice@example.org',
     event: 'harvested' as const,
-    detail: `${purpose} certificate of CN=Alice, issued by CN=Test CA`,
-    data: { sha256: sha256('alice'), purpose },
+    detail: `${purpose === 'sign' ? 'signing' : 'encryption'} certificate of CN=Alice, issued by CN=Test CA`,
+    data: { sha256: sha256('alice'), purpose, subject: 'CN=Alice', issuer: 'CN=Test CA' },
   });
   const verdict = {
     decision: 'held',
@@ -86,8 +86,8 @@ async function arrange(database: Database): Promise<void> {
   await database.write(async (tx) => {
     await record(tx, [
       { at: t0, messageId: id, event: 'received', detail: 'received from unknown [192.0.2.1], 1000 octets' },
-      certificate('signing'),
-      certificate('encryption'),
+      certificate('sign'),
+      certificate('enc'),
       { ...about, at: decidedAt, postingId: posting, event: 'held', reason: 'stale', detail, data: verdict },
       { ...about, at: releasedAt, postingId: posting, event: 'released', detail: 'released by olga' },
     ]);

@@ -47,7 +47,7 @@ const used = async (site: TestSite, address: string): Promise<(string | null)[]>
     ),
   );
 const ledger = async (site: TestSite) =>
-  site.database.q.selectFrom('ledger').select(['event', 'member']).orderBy('id').execute();
+  site.database.q.selectFrom('ledger').select(['event', 'member', 'reason']).orderBy('id').execute();
 
 describe('a file in the certificate directory', () => {
   it.each<[string, boolean, boolean]>([
@@ -63,9 +63,11 @@ describe('a file in the certificate directory', () => {
       enc ? idOf(alice) : null,
     ]);
     expect(await findCertificate(site.database.q, idOf(alice))).toMatchObject({ source: 'by hand' });
-    expect(await ledger(site)).toEqual([{ event: 'imported', member: 'alice@example.org' }]);
+    const line = { event: 'certificate-in-use', member: 'alice@example.org', reason: 'by hand' };
+    const lines = [sign, enc].filter(Boolean).map(() => line);
+    expect(await ledger(site)).toEqual(lines);
     await door.look(true);
-    expect((await ledger(site)).length).toBe(1);
+    expect(await ledger(site)).toEqual(lines);
   });
 
   it('takes the place of another, and of one that waits', async () => {

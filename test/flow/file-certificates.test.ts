@@ -94,6 +94,11 @@ describe('fileHarvest', () => {
       ['harvested', 'first', address],
       ['harvested', 'first', address],
     ]);
+    // `explain` tells of them by this.
+    const { sha256, subject, issuer } = parseCertificate(bob.certDer);
+    expect((await ledgerOf(site.database.q, 'm1')).map((line) => line.data)).toEqual(
+      ['sign', 'enc'].map((purpose) => ({ sha256, purpose, subject, issuer })),
+    );
     // If it is lost again, he is told again.
     const due = await site.database.write((tx) =>
       noticeDue(tx, { listId: list.id, member: address, kind: 'missing', now, everyMs: day }),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Fault } from '../../src/base/errors.ts';
 import { endPosting } from '../../src/flow/delivery/failure-report.ts';
 import { judgeAllRefusals } from '../../src/flow/delivery/judge-refusals.ts';
 import { writeAnswers } from '../../src/flow/delivery/write-outcomes.ts';
@@ -7,7 +8,7 @@ import { bounceScore } from '../../src/policy/bounces.ts';
 import type { RelayedOutcome } from '../../src/smtp/relays.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
-import { addRole } from '../../src/store/lists.ts';
+import { addRole, removeRole } from '../../src/store/lists.ts';
 import { addMembers, findMember } from '../../src/store/members.ts';
 import { setPostingState } from '../../src/store/postings.ts';
 import { bouncesOf, noteReturned, refusalsOf } from '../../src/store/refusals.ts';
@@ -139,6 +140,16 @@ describe('whose doing a refusal is', () => {
     expect(events(site)).toHaveLength(2);
   });
 
+  it('the relay\u2019s: an alarm that could not be written is given with the next post', async () => {
+    const { site, list } = await setUp();
+    const denied = said('refused', 554, '5.7.1');
+    const compose = () => Promise.reject(new Fault('template-error', 'the template is broken', {}));
+    await posted({ ...site, compose }, list, 'm1', { [a]: denied, [b]: denied });
+    expect(site.log.events()).toContain('notice-failed');
+    await posted(site, list, 'm2', { [a]: denied, [b]: denied });
+    expect(events(site)).toEqual(['postmaster@lists.example: the relay refuses posts']);
+  });
+
   it.each(['MAIL', 'DATA', '.'])('the relay\u2019s, at %s, of a single copy too', async (command) => {
     const { site, list } = await setUp();
     const refused = said('refused', 554, '5.7.1', { command, ofRecipient: false });
@@ -264,6 +275,26 @@ describe('bounce.*', () => {
     ]);
     expect(await ledgerOf(site.database.q, 'm0')).not.toEqual([]);
   });
+
+  it.each(['suspend', 'tell'] as const)(
+    '%s, where the owners cannot be told: of each member all the same, and what only tells is tried again',
+    async (action) => {
+      const { site, list } = await setUp({ 'bounce.action': action, 'bounce.threshold': '1' });
+      const pen = { listId: list.id, address: 'unwritable@example.org', role: 'owner' } as const;
+      await addRole(site.database.q, { ...pen, name: '' });
+      await posted(site, list, 'm1', { [a]: unknown, [b]: unknown, [c]: taken });
+      const states = [a, b].map(
+        async (address) => (await findMember(site.database.q, list.id, address))?.state,
+      );
+      const state = action === 'suspend' ? 'suspended' : 'active';
+      expect(await Promise.all(states)).toEqual([state, state]);
+      expect(site.log.events().filter((event) => event === 'notice-failed')).toHaveLength(2);
+      await removeRole(site.database.q, pen);
+      site.notices.splice(0);
+      await posted(site, list, 'm2', { [a]: unknown, [c]: taken });
+      expect(events(site).length).toBe(action === 'suspend' ? 0 : 1);
+    },
+  );
 
   it('count: it is counted and nobody told', async () => {
     const { site, list } = await setUp({ 'bounce.action': 'count', 'bounce.threshold': '1' });

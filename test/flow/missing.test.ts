@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { settleMissing } from '../../src/flow/delivery/missing.ts';
 import type { ListContext } from '../../src/flow/lists/list-context.ts';
+import { bind } from '../../src/store/bindings.ts';
+import { upsertCertificate } from '../../src/store/certificates.ts';
 import { type ClaimedRow, deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
+import { addRole } from '../../src/store/lists.ts';
 import { findMessage } from '../../src/store/messages.ts';
 import { claimOldest } from '../kit/claim.ts';
-import { copy, post } from '../store/fixtures.ts';
+import { certificate as certificateOf, copy, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
 
@@ -15,9 +18,16 @@ const certificate = {
   reason: 'expired',
   detail: 'the certificate expired (2025-12-31)',
 } as const;
+const unapproved = { usable: false, reason: 'pending', detail: 'it waits for an owner' } as const;
 
 /** A post, and what becomes of one member's copy of it. */
-async function postFor(site: TestSite, list: ListContext, id: string, member = bob) {
+async function postFor(
+  site: TestSite,
+  list: ListContext,
+  id: string,
+  member = bob,
+  why: typeof certificate | typeof unapproved = certificate,
+) {
   const posting = await post(site.database, list.id, id);
   const at = site.clock.now();
   const row = copy(posting, member, { createdAt: at, nextAt: at, expiresAt: at + 5 * day });
@@ -30,7 +40,7 @@ async function postFor(site: TestSite, list: ListContext, id: string, member = b
   if (!claimed || !message) throw new Error('nothing claimed');
   return {
     posting,
-    settle: () => settleMissing(site, { list, message, row: claimed, certificate, language: 'de' }),
+    settle: () => settleMissing(site, { list, message, row: claimed, certificate: why, language: 'de' }),
   };
 }
 
@@ -163,5 +173,53 @@ describe('a member without a usable certificate', () => {
     const list = await makeList(site);
     expect((await settled(site, list, 'm1', list.address))?.state).toBe('held');
     expect(site.notices).toEqual([]);
+  });
+});
+
+describe('a member whose certificate waits for an owner', () => {
+  const olga = 'olga@example.org';
+
+  async function arrange() {
+    const site = await makeSite();
+    const list = await makeList(site, { 'harvest.first': 'owner', 'missing.action': 'drop' });
+    await addRole(site.database.q, { listId: list.id, address: olga, role: 'owner', name: '' });
+    const used = certificateOf('bob');
+    await site.database.write(async (tx) => {
+      await upsertCertificate(tx, used);
+      const binding = { address: bob, sha256: used.sha256, state: 'in-use', since: t0 } as const;
+      await bind(tx, { ...binding, purpose: 'enc', source: 'harvested', signingTime: null });
+    });
+    const settle = async (id: string) => (await postFor(site, list, id, bob, unapproved)).settle();
+    const questions = async () =>
+      (await site.database.q.selectFrom('deliveries').select('member').execute()).filter(
+        ({ member }) => member === olga,
+      ).length;
+    return { site, settle, questions };
+  }
+
+  it('the owner is asked once, in the transaction that writes what became of the copy', async () => {
+    const { site, settle, questions } = await arrange();
+    const both = [await settle('m1'), await settle('m2')];
+    expect([await questions(), await spooled(site)]).toEqual([0, 2]);
+    for (const one of both) {
+      await site.database.write(one.apply);
+      await one.cleanUp();
+    }
+    expect([await questions(), await spooled(site)]).toEqual([1, 1]);
+  });
+
+  it('is not asked about if the copy went its way meanwhile: the next one asks', async () => {
+    const { site, settle, questions } = await arrange();
+    const settlement = await settle('m1');
+    await site.database.q
+      .updateTable('deliveries')
+      .set({ state: 'delivered', finishedAt: t0, lease: null })
+      .execute();
+    await site.database.write(settlement.apply);
+    await settlement.cleanUp();
+    expect([await questions(), await spooled(site)]).toEqual([0, 0]);
+    const next = await settle('m2');
+    await site.database.write(next.apply);
+    expect(await questions()).toBe(1);
   });
 });

@@ -164,7 +164,7 @@ describe('the daily report', () => {
       compose: () => compose(list, { ...site.notices[0], to: 'unwritable' } as never, t0),
     };
     expect(await report(broken, list)).toBe(0);
-    expect(site.log.events()).toEqual(['report-failed']);
+    expect(site.log.events()).toEqual(['notice-failed']);
     expect(await report(site, list)).toBe(2);
   });
 });

@@ -18,6 +18,7 @@ import {
   countMembers,
   findMember,
   listsOfAddress,
+  memberPages,
   membersAfter,
   membersNamed,
   removeMember,
@@ -141,6 +142,27 @@ describe('members', () => {
     await addMembers(q, id, [{ address: 'd@x.org', name: 'd', since: t0 }]);
     expect((await membersAfter(q, id, 'b@x.org', 9)).map((member) => member.name)).toEqual(['c', 'd', 'e']);
     expect(await membersAfter(q, id, 'e@x.org', 9)).toEqual([]);
+  });
+
+  it('are walked page by page, each once, while the last one of a page goes', async () => {
+    const database = await openTest();
+    const { q } = database;
+    const { id } = await listNamed(database);
+    const names = Array.from({ length: 1000 }, (_, n) => memberName(n));
+    await addMembers(
+      q,
+      id,
+      names.map((address) => ({ address, name: '', since: t0 })),
+    );
+    const pages: (readonly string[])[] = [];
+    for await (const page of memberPages(q, id)) {
+      pages.push(page.map((member) => member.address));
+      await removeMember(q, id, page.at(-1)?.address ?? '');
+    }
+    expect(pages.map((page) => page.length)).toEqual([500, 500]);
+    expect(new Set(pages.flat())).toEqual(new Set(names));
+    const { id: other } = await listNamed(database, 'empty@lists.example');
+    for await (const page of memberPages(q, other)) expect.fail(`${page.length} members`);
   });
 
   it('are looked up many at a time', async () => {

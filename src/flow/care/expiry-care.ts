@@ -1,12 +1,11 @@
 import { dayMs, dayOf } from '../../base/day.ts';
-import { Fault, wordsOf } from '../../base/errors.ts';
 import { type Ending, endingBetween } from '../../store/ending.ts';
 import { findMember } from '../../store/members.ts';
 import { noticeDue, noticeIsDue, wasNoticed } from '../../store/notices.ts';
 import type { Variables } from '../../template/templates.ts';
 import { type ListContext, languageOf } from '../lists/list-context.ts';
 import { queueIf, type SpooledMail, spoolLocalMail } from '../mail/local-mail.ts';
-import { addressesOf, type NoticeParts, noticesTo } from '../mail/notices-to.ts';
+import { addressesOf, type NoticeParts, noticesTo, tryNotice } from '../mail/notices-to.ts';
 import { longestWarningMs, stageOf } from './expiry-stages.ts';
 
 /** What the kinds of these notices begin with. */
@@ -125,11 +124,5 @@ function soonest(due: readonly Warning[], now: number): Variables {
 
 /** One list whose mail cannot be written keeps no other from being warned; the next housekeeping tries again. */
 async function guarded(parts: NoticeParts, list: ListContext, work: () => Promise<number>): Promise<number> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    parts.log.error('notice-failed', { list: list.address, detail: wordsOf(error) });
-    return 0;
-  }
+  return (await tryNotice(parts, { list: list.address }, work)) ?? 0;
 }

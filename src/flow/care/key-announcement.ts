@@ -6,7 +6,7 @@ import { mayServe } from '../../pki/certificate.ts';
 import type { KeyPair } from '../../pki/keys.ts';
 import type { Database, Queries } from '../../store/database.ts';
 import { holdersOf } from '../../store/lists.ts';
-import { membersAfter } from '../../store/members.ts';
+import { memberPages } from '../../store/members.ts';
 import { forgetMeta, metaBelow, writeMeta } from '../../store/meta.ts';
 import { noticeDue, noticeIsDue } from '../../store/notices.ts';
 import { inGroups } from '../lists/fingerprint.ts';
@@ -91,12 +91,8 @@ async function announce(
 /** Owners, then members who get mail; nobody twice is for the notices to see. */
 async function* readersOf(q: Queries, list: ListContext): AsyncGenerator<string> {
   for (const owner of await holdersOf(q, list.id, 'owner')) yield owner.address;
-  for (let after: string | null = null; ; ) {
-    const members = await membersAfter(q, list.id, after, 500);
+  for await (const members of memberPages(q, list.id))
     for (const member of members) if (member.state === 'active') yield member.address;
-    after = members.at(-1)?.address ?? null;
-    if (members.length < 500) return;
-  }
 }
 
 async function tell(

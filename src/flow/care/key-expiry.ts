@@ -1,11 +1,10 @@
 import { dayOf } from '../../base/day.ts';
-import { isFault } from '../../base/errors.ts';
 import type { Certificate } from '../../pki/certificate.ts';
 import { noticeDue, noticeIsDue } from '../../store/notices.ts';
 import { type ListContext, serviceAt } from '../lists/list-context.ts';
 import { renewal } from '../lists/renewal.ts';
 import { queueIf } from '../mail/local-mail.ts';
-import { addressesOf, noticesTo } from '../mail/notices-to.ts';
+import { addressesOf, noticesTo, tryNotice } from '../mail/notices-to.ts';
 import { stageOf } from './expiry-stages.ts';
 import { type AnnouncementParts, announceKeys } from './key-announcement.ts';
 
@@ -30,14 +29,9 @@ export async function careForListKeys(parts: KeyCareParts, lists: readonly ListC
 
 type FindReaders = () => Promise<readonly string[]>;
 
+/** One list whose mail cannot be written keeps no other from being warned. */
 async function alone(parts: KeyCareParts, list: ListContext, readers: FindReaders): Promise<number> {
-  try {
-    return await warnOf(parts, list, readers);
-  } catch (error) {
-    if (!isFault(error)) throw error;
-    parts.log.error('notice-failed', { list: list.address, code: error.code, detail: error.message });
-    return 0;
-  }
+  return (await tryNotice(parts, { list: list.address }, () => warnOf(parts, list, readers))) ?? 0;
 }
 
 async function warnOf(parts: KeyCareParts, list: ListContext, readers: FindReaders): Promise<number> {

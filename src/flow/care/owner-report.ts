@@ -1,5 +1,4 @@
 import { dayMs, dayOf } from '../../base/day.ts';
-import { Fault, wordsOf } from '../../base/errors.ts';
 import { newestLedgerId } from '../../store/ledger.ts';
 import { readMeta, writeMeta } from '../../store/meta.ts';
 import type { Variables } from '../../template/templates.ts';
@@ -7,7 +6,7 @@ import type { FindRecipients } from '../certificates/member-certificate.ts';
 import type { Keyring } from '../lists/keyring.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import { queueIf } from '../mail/local-mail.ts';
-import { addressesOf, type NoticeParts, noticesTo } from '../mail/notices-to.ts';
+import { addressesOf, type NoticeParts, noticesTo, tryNotice } from '../mail/notices-to.ts';
 import { endingSoon, expiredHolds, failuresOf, type Span, withoutCertificate } from './report-facts.ts';
 
 export interface ReportParts extends NoticeParts {
@@ -32,12 +31,8 @@ interface Mark {
 export async function reportToOwners(parts: ReportParts, list: ListContext): Promise<number> {
   let sent = 0;
   for (const period of ['daily', 'weekly'] as const) {
-    try {
-      sent += await reportIfDue(parts, list, period);
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      parts.log.error('report-failed', { list: list.address, period, detail: wordsOf(error) });
-    }
+    const about = { list: list.address, period };
+    sent += (await tryNotice(parts, about, () => reportIfDue(parts, list, period))) ?? 0;
   }
   return sent;
 }

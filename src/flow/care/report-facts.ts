@@ -4,7 +4,7 @@ import { countByState } from '../../store/deliveries.ts';
 import { endingBetween } from '../../store/ending.ts';
 import { findLedger, type LedgerRow } from '../../store/ledger.ts';
 import type { LedgerEvent } from '../../store/ledger-events.ts';
-import { membersAfter } from '../../store/members.ts';
+import { memberPages } from '../../store/members.ts';
 import { findMessage } from '../../store/messages.ts';
 import { findPosting } from '../../store/postings.ts';
 import type { Variables } from '../../template/templates.ts';
@@ -89,17 +89,13 @@ export async function withoutCertificate(
   findRecipients: FindRecipients,
 ): Promise<Lines> {
   const lines: string[] = [];
-  const pageSize = 500;
-  for (let after: string | null = null, more = true; more; ) {
-    const page = await membersAfter(q, list.id, after, pageSize);
+  for await (const page of memberPages(q, list.id)) {
     const found = await findRecipients(
       list,
       page.filter((member) => member.state === 'active'),
       0,
     );
     for (const [address, one] of found) if (!one.usable) lines.push(`${address}: ${one.detail}`);
-    after = page.at(-1)?.address ?? null;
-    more = page.length === pageSize;
   }
   return atMost(lines);
 }

@@ -4,11 +4,10 @@ import type { Clock } from '../../base/clock.ts';
 import { wordsOf } from '../../base/errors.ts';
 import { removeIfPresent } from '../../base/files.ts';
 import type { Log } from '../../base/log.ts';
-import { type Certificate, mayServe } from '../../pki/certificate.ts';
+import type { Certificate } from '../../pki/certificate.ts';
 import { certificatesFromPem } from '../../pki/pem.ts';
-import { bind, bindingsOf } from '../../store/bindings.ts';
-import { certificateRow } from '../../store/certificate-row.ts';
-import { inUse, setCertificateState, upsertCertificate } from '../../store/certificates.ts';
+import { bindingsOf } from '../../store/bindings.ts';
+import { inUse } from '../../store/certificates.ts';
 import { chunksOf } from '../../store/chunks.ts';
 import type { Database } from '../../store/database.ts';
 import {
@@ -24,12 +23,12 @@ import {
   fileStamps,
   saveFileStamps,
 } from '../../store/directory-files.ts';
-import { record } from '../../store/ledger.ts';
 import { readMeta, writeMeta } from '../../store/meta.ts';
 import type { Purpose } from '../../store/schema.ts';
-import { addressOf, comparison, purposesOf, type Read, readAll } from './directory-reading.ts';
+import { addressOf, comparison, type Read, readAll } from './directory-reading.ts';
 import { mirrorAddress, mirrorAddresses } from './mirror.ts';
-import { releaseCopies } from './release.ts';
+import { purposesServed } from './purposes.ts';
+import { keepBrought, useAndRelease } from './use-certificate.ts';
 
 export interface DoorParts {
   readonly database: Database;
@@ -196,10 +195,9 @@ const isAsBefore = (known: FileStamp | undefined, now: FileStamp): boolean =>
   known !== undefined && known.mtime === now.mtime && known.size === now.size;
 
 function objection(entry: DirectoryEntry, certificate: Certificate): string | null {
-  const serves = purposesOf(entry).some((purpose) =>
-    mayServe(certificate, purpose === 'sign' ? 'sign' : 'encrypt'),
-  );
-  return serves ? null : 'its key usage does not allow what the name of the file says';
+  return purposesServed(certificate, entry.use).length > 0
+    ? null
+    : 'its key usage does not allow what the name of the file says';
 }
 
 async function takeOver(
@@ -209,7 +207,7 @@ async function takeOver(
   [certificate, ...others]: readonly Certificate[],
 ): Promise<void> {
   if (!certificate) return;
-  const at = parts.clock.now();
+  const now = parts.clock.now();
   const { sha256 } = certificate;
   const changed: Purpose[] = [];
   const bindings = await bindingsOf(parts.database.q, address);
@@ -218,38 +216,19 @@ async function takeOver(
     const own = bindings.find((one) => one.purpose === purpose && one.sha256 === sha256);
     return own !== undefined && entry.mtime <= Math.max(own.since, used?.since ?? 0);
   };
-  for (const purpose of purposesOf(entry)) {
-    if (!mayServe(certificate, purpose === 'sign' ? 'sign' : 'encrypt')) continue;
+  for (const purpose of purposesServed(certificate, entry.use)) {
     const current = await inUse(parts.database.q, address, purpose);
     if (current?.sha256 !== sha256 && !isBehind(purpose)) changed.push(purpose);
   }
   if (changed.length === 0) return;
-  const detail = `taken from the file ${entry.file} of the certificate directory`;
+  const by = `taken from the file ${entry.file} of the certificate directory`;
+  const source = 'by hand';
+  const { lifetimeMs } = parts;
   const released = await parts.database.write(async (tx) => {
-    // Authorities that stand below it in the same file are needed for its path.
-    for (const one of [certificate, ...others.filter((other) => other.isCa)])
-      await upsertCertificate(tx, certificateRow(one, { source: 'by hand', at, signingTime: null }));
-    // Who may write here may also take back what `cert refuse` said of it.
-    await setCertificateState(tx, sha256, 'good');
-    const binding = {
-      address,
-      sha256,
-      state: 'in-use',
-      since: at,
-      source: 'by hand',
-      signingTime: null,
-    } as const;
-    for (const purpose of changed) await bind(tx, { ...binding, purpose }, { by: detail });
-    await record(tx, {
-      at,
-      member: address,
-      event: 'imported',
-      reason: 'by-hand',
-      detail,
-      data: { sha256, purposes: changed },
-    });
-    if (!changed.includes('enc')) return 0;
-    return releaseCopies(tx, address, { now: at, expiresAt: at + parts.lifetimeMs });
+    // Who may write here may also take back what `cert refuse` said of it. Its path needs the authorities below it in the file.
+    const chain = others.filter((other) => other.isCa);
+    await keepBrought(tx, { certificate, chain, source, now });
+    return useAndRelease(tx, { address, purposes: changed, certificate, source, now, by, lifetimeMs });
   });
   parts.log.event('imported', { address, file: entry.file, released });
   if (released > 0) parts.wakeDelivery();

@@ -6,7 +6,7 @@ import { toPem } from '../../pki/pem.ts';
 import { inUseMany } from '../../store/certificates.ts';
 import type { Queries } from '../../store/database.ts';
 import { certificateFileName, type DirectoryEntry } from '../../store/directory.ts';
-import type { Purpose } from '../../store/schema.ts';
+import { purposesOf } from './purposes.ts';
 
 /** A file of the directory that was read. */
 export interface Read {
@@ -52,7 +52,7 @@ export async function comparison(q: Queries, read: readonly Read[]): Promise<(on
     const { address, use, file } = entry;
     if (file !== certificateFileName(address, use)) return false;
     const text = bytes.toString('latin1').trim();
-    return purposesOf(entry).every((purpose) => {
+    return purposesOf(use).every((purpose) => {
       const row = used[purpose].get(address);
       return row !== undefined && toPem(row.der).trim() === text;
     });
@@ -66,10 +66,4 @@ export function addressOf(
 ): string {
   const { address, otherAddress } = entry;
   return otherAddress !== null && certificate?.addresses.includes(otherAddress) ? otherAddress : address;
-}
-
-/** What the name of a file says that its certificate is for. */
-export function purposesOf(entry: DirectoryEntry): Purpose[] {
-  if (entry.use === 'both') return ['sign', 'enc'];
-  return [entry.use];
 }

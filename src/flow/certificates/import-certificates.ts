@@ -1,14 +1,11 @@
 import { bind } from '../../store/bindings.ts';
-import { certificateRow } from '../../store/certificate-row.ts';
-import { setCertificateState, upsertCertificate } from '../../store/certificates.ts';
 import type { Database, Queries } from '../../store/database.ts';
 import { touch } from '../../store/meta.ts';
-import type { CertificateSource } from '../../store/schema.ts';
+import type { CertificateSource, Purpose } from '../../store/schema.ts';
 import { type ImportOrder, standing } from './import-order.ts';
 import type { ImportVerdict } from './judge-import.ts';
 import { mirrorAddresses } from './mirror.ts';
-import { releaseCopies } from './release.ts';
-import { useFor } from './use-certificate.ts';
+import { keepBrought, useAndRelease } from './use-certificate.ts';
 
 /** What importing some certificates did. */
 export interface Imported {
@@ -43,26 +40,21 @@ export async function importCertificates(
     const { now, pin } = order;
     const source: CertificateSource = pin === null ? 'imported' : 'pinned';
     const by = `${source} by ${order.who}`;
-    for (const one of [certificate, ...verdict.chain])
-      await upsertCertificate(tx, certificateRow(one, { source, at: now, signingTime: null }));
-    await setCertificateState(tx, certificate.sha256, 'good');
+    await keepBrought(tx, { certificate, chain: verdict.chain, source, now });
     const { sha256 } = certificate;
+    // Who names no address says nothing about the keys that were used for it.
+    const othersMayReturn = order.address === null && pin === null;
+    const use = { certificate, source, now, by, othersMayReturn, lifetimeMs: parts.lifetimeMs };
     let count = 0;
     for (const address of addresses) {
-      let isRead = false;
+      const taken: Purpose[] = [];
       for (const purpose of purposes) {
         const place = await standing(tx, { certificate, address, purpose, order });
-        // Who names no address says nothing about the keys that were used for it.
-        const othersMayReturn = order.address === null && pin === null;
-        if (place === 'take')
-          await useFor(tx, { address, purpose, certificate, source, now, by, othersMayReturn });
-        else if (place === 'beside') {
-          const row = { address, purpose, sha256, since: now, source, signingTime: null };
-          await bind(tx, { ...row, state: 'superseded' }, { by });
-        }
-        isRead ||= place === 'take' && purpose === 'enc';
+        const row = { address, purpose, sha256, since: now, source, signingTime: null };
+        if (place === 'take') taken.push(purpose);
+        else if (place === 'beside') await bind(tx, { ...row, state: 'superseded' }, { by });
       }
-      if (isRead) count += await releaseCopies(tx, address, { now, expiresAt: now + parts.lifetimeMs });
+      count += await useAndRelease(tx, { ...use, address, purposes: taken });
     }
     return count;
   }

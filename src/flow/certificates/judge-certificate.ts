@@ -110,7 +110,7 @@ function objectionToVoucher(
  * What its path says against a certificate (RFC 5280 6); null if nothing. A pin stands in for the authority, but not against
  * its word that the key was lost.
  */
-export function objectionToPath(
+function objectionToPath(
   { valid, reasons, flaws, missingIssuer }: PathResult,
   { isPinned }: { readonly isPinned: boolean },
 ): CertificateObjection | null {

@@ -13,10 +13,10 @@ import { type ImportOrder, refusedBefore, standing } from './import-order.ts';
 import {
   type CertificateObjection,
   type CertificateReason,
+  objectionOn,
   objectionToDates,
-  objectionToItself,
-  objectionToPath,
 } from './judge-certificate.ts';
+import { purposesServed } from './purposes.ts';
 
 /** A certificate to import, and where it comes from. */
 export interface ImportCandidate {
@@ -112,11 +112,13 @@ export async function judgeImportsOf(
   const { q } = parts.database;
   return async ({ certificate, where, named }) => {
     const addresses = addressesFor(certificate, order, named);
-    const purposes = purposesOf(certificate, named?.use ?? 'both');
+    const purposes = purposesServed(certificate, named?.use ?? 'both');
     const base = { certificate, where, addresses, purposes };
     const stored = await parts.intermediates(certificate);
     const plain = objectionTo(certificate, order, { addresses, purposes, named });
-    const vouched = plain ? { objection: plain, chain: [] } : vouchedFor(certificate, order, trust, stored);
+    const vouched = plain
+      ? { objection: plain, chain: [] }
+      : await vouchedFor(certificate, order, trust, stored);
     const found = vouched.objection;
     const word = found ? null : await refusedBefore(q, certificate, order, addresses);
     const objection = word === null ? found : { reason: 'refused-before' as const, why: word };
@@ -144,13 +146,6 @@ function addressesFor(
   if (pin !== null) return [pin];
   const wanted = address ?? named?.address ?? null;
   return wanted === null ? certificate.addresses : certificate.addresses.filter((one) => one === wanted);
-}
-
-function purposesOf(certificate: Certificate, use: CertificateUse): Purpose[] {
-  const purposes: Purpose[] = [];
-  if (use !== 'enc' && mayServe(certificate, 'sign')) purposes.push('sign');
-  if (use !== 'sign' && mayServe(certificate, 'encrypt')) purposes.push('enc');
-  return purposes;
 }
 
 /**
@@ -213,12 +208,12 @@ function objectionTo(
 }
 
 /** Whether some list's authorities vouch for it, or a pin, and the authorities between. */
-function vouchedFor(
+async function vouchedFor(
   certificate: Certificate,
   { now: at, pin }: ImportOrder,
   trust: Trust,
   stored: readonly Certificate[],
-): { readonly objection: Objection | null; readonly chain: readonly Certificate[] } {
+): Promise<{ readonly objection: Objection | null; readonly chain: readonly Certificate[] }> {
   const refuse = (objection: Objection) => ({ objection, chain: [] });
   const no = (why: string) => refuse({ reason: 'not-trusted', why });
   const { lists } = trust;
@@ -226,18 +221,18 @@ function vouchedFor(
     return no('there is no list yet whose authorities could vouch for it: make one first, or --pin ADDRESS');
   if (pin === null && lists.every(({ anchors }) => anchors.certificates.length === 0))
     return no('no authority is trusted here yet: set trust.cafile or trust.capath, or --pin ADDRESS');
+  const source = pin === null ? 'imported' : 'pinned';
   const purpose = mayServe(certificate, 'encrypt') ? 'encrypt' : 'sign';
   const intermediates = [...authoritiesAbove(certificate, trust), ...stored];
   const objections: CertificateObjection[] = [];
   for (const { list, anchors, revocation } of lists) {
     const { floor } = list;
-    const itself = objectionToItself(certificate, { at, purpose, floor });
     const result = validatePath(certificate, { anchors, intermediates, at, purpose, floor, revocation });
-    // What one list takes is taken: each looks again when it encrypts.
-    if (result.valid && !itself) return { objection: null, chain: result.path.slice(1, -1) };
-    const path = objectionToPath(result, { isPinned: pin !== null });
-    if (path?.reason === 'revoked') return refuse(path);
-    const objection = itself ?? path;
+    const asked = { at, purpose, source, path: async () => result } as const;
+    const objection = await objectionOn(list, certificate, asked);
+    // What one list takes is taken: each looks again when it encrypts. Of what only the pin vouches for the others are asked, too.
+    if (!objection && result.valid) return { objection: null, chain: result.path.slice(1, -1) };
+    if (objection?.reason === 'revoked') return refuse(objection);
     if (objection) objections.push(objection);
   }
   if (objections.length < lists.length || lists.length === 0) return { objection: null, chain: [] };

@@ -1,6 +1,5 @@
 import type { Plaintext } from '../../base/bytes.ts';
 import { dayOf } from '../../base/day.ts';
-import { Fault } from '../../base/errors.ts';
 import { certsOnly } from '../../cms/sign.ts';
 import type { Findings } from '../../smime/open.ts';
 import { inUse } from '../../store/certificates.ts';
@@ -11,6 +10,7 @@ import { whyNotTaken } from '../harvest/not-taken.ts';
 import { inGroups } from '../lists/fingerprint.ts';
 import { rolesOn } from '../lists/list-context.ts';
 import type { SpooledMail } from '../mail/local-mail.ts';
+import { tryNotice } from '../mail/notices-to.ts';
 import type { Notice } from '../mail/notify.ts';
 import { toJson, verdictRecord } from '../post/verdict-record.ts';
 import { commandOf, commandSubject, tokenIn } from './command-text.ts';
@@ -196,7 +196,10 @@ async function finish(
   },
 ): Promise<void> {
   // Whoever captured one mail could have its signer answered again and again (RULES 20).
-  const mail = d.answer && !d.isReplay ? await spoolAnswer(parts, work, report, d.answer) : null;
+  const answer = d.isReplay ? null : d.answer;
+  const about = { id: work.message.id, list: work.list.address };
+  // A template that is broken must not stop what the mail asked for.
+  const mail = answer && (await tryNotice(parts, about, () => answerSender(parts, work, report, answer)));
   const at = parts.clock.now();
   const verdict = toJson(
     verdictRecord(report, {
@@ -222,25 +225,4 @@ function whyNotAnswered(work: PostingWork, report: Findings): string {
   return mayAnswer(work, report) === null
     ? 'no valid signature shows that the sender wrote it'
     : 'the sender was answered within the hour';
-}
-
-async function spoolAnswer(
-  parts: FlowParts,
-  work: PostingWork,
-  report: Findings,
-  answer: Answer,
-): Promise<SpooledMail | null> {
-  try {
-    return await answerSender(parts, work, report, answer);
-  } catch (error) {
-    // A template that is broken must not stop what the mail asked for.
-    if (!(error instanceof Fault)) throw error;
-    parts.log.error('answer-failed', {
-      id: work.message.id,
-      template: answer.template,
-      code: error.code,
-      detail: error.message,
-    });
-    return null;
-  }
 }

@@ -6,7 +6,9 @@ import type { Findings } from '../../smime/open.ts';
 import { certificatesOfKeys } from '../../store/certificates.ts';
 import type { Queries } from '../../store/database.ts';
 import { record } from '../../store/ledger.ts';
+import type { Purpose } from '../../store/schema.ts';
 import { mirrorAddresses } from '../certificates/mirror.ts';
+import { purposeWords } from '../certificates/purposes.ts';
 import { decideHarvest } from '../harvest/decide-harvest.ts';
 import { fileFurther, fileHarvest } from '../harvest/file-certificates.ts';
 import type { Filing, HarvestFacts } from '../harvest/harvest.ts';
@@ -102,13 +104,13 @@ async function recordRefusals(
   const refused = filings.filter((filing) => filing.action === 'skip' && !isTaken(filing));
   const [first] = refused;
   if (!first) return;
-  const uses = new Map<string, string[]>();
+  const uses = new Map<string, Purpose[]>();
   for (const filing of refused) {
     const { subject, issuer } = filing.certificate;
     const words = `certificate of ${subject}, issued by ${issuer}: ${whyFiled(filing)}`;
-    uses.set(words, [...(uses.get(words) ?? []), filing.purpose === 'sign' ? 'signing' : 'encryption']);
+    uses.set(words, [...(uses.get(words) ?? []), filing.purpose]);
   }
-  const detail = [...uses].map(([words, purposes]) => `${purposes.join(' and ')} ${words}`).join('; ');
+  const detail = [...uses].map(([words, purposes]) => `${purposeWords(...purposes)} ${words}`).join('; ');
   const data = { sha256: first.certificate.sha256, purpose: first.purpose };
   await record(tx, { ...base, member, event: 'certificate-not-taken', reason: first.reason, detail, data });
 }

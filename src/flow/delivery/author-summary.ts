@@ -1,5 +1,4 @@
 import { dayMs } from '../../base/day.ts';
-import { Fault, wordsOf } from '../../base/errors.ts';
 import { canonicalAddress } from '../../mime/address.ts';
 import { deliveriesOf } from '../../store/deliveries.ts';
 import { findMessage, type MessageRow } from '../../store/messages.ts';
@@ -8,7 +7,7 @@ import type { DeliveryRow } from '../../store/schema.ts';
 import type { Variables } from '../../template/templates.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
 import { queueIf, spoolLocalMail } from '../mail/local-mail.ts';
-import type { NoticeParts } from '../mail/notices-to.ts';
+import { type NoticeParts, tryNotice } from '../mail/notices-to.ts';
 
 export type SummaryParts = NoticeParts & { readonly defaults: SiteDefaults };
 
@@ -27,17 +26,14 @@ export async function tellAuthor(parts: SummaryParts, postingId: number): Promis
   if (!message || !to) return false;
   const at = clock.now();
   const variables = { ...countsOf(await deliveriesOf(q, postingId)), ...wordsAbout(message, list, to) };
-  try {
+  const isTold = await tryNotice(parts, { id: message.id, list: list.address }, async () => {
     const { language } = list.policy;
     const notice = { template: 'author-summary', to, language, replyTo: 'owner', variables } as const;
     const answer = { ...notice, kind: 'auto-replied', inReplyTo: message.messageId } as const;
     const mail = await spoolLocalMail(parts, list, await parts.compose(list, answer, at), at);
-    return await queueIf(parts, [mail], (tx) => markAuthorTold(tx, postingId, at));
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    parts.log.error('notice-failed', { id: message.id, list: list.address, detail: wordsOf(error) });
-    return false;
-  }
+    return queueIf(parts, [mail], (tx) => markAuthorTold(tx, postingId, at));
+  });
+  return isTold ?? false;
 }
 
 /** The same for the posts of a list whose copies still wait a day after they were accepted. Gives the number told. */

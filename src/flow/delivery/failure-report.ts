@@ -1,4 +1,3 @@
-import { Fault, wordsOf } from '../../base/errors.ts';
 import { deliveriesOf } from '../../store/deliveries.ts';
 import { findMessage } from '../../store/messages.ts';
 import { findPosting, finishPosting, idlePostings } from '../../store/postings.ts';
@@ -6,7 +5,7 @@ import type { DeliveryRow } from '../../store/schema.ts';
 import { missingReasons } from '../certificates/member-certificate.ts';
 import { listOf } from '../lists/list-context.ts';
 import { queueIf, type SpooledMail } from '../mail/local-mail.ts';
-import { addressesOf, noticesTo } from '../mail/notices-to.ts';
+import { addressesOf, noticesTo, tryNotice } from '../mail/notices-to.ts';
 import { type SummaryParts, tellAuthor } from './author-summary.ts';
 import { type JudgeParts, judgeRefusals } from './judge-refusals.ts';
 
@@ -78,12 +77,8 @@ async function reportTo(
     reason_text: `${failed.length} of ${copies} copies of "${message.subject ?? ''}" from ${message.fromAddress ?? ''} were not delivered`,
     details: [...named, ...more],
   };
-  try {
+  return tryNotice(parts, { id: message.id, list: list.address }, async () => {
     const owners = await addressesOf(q, list.id, 'owner');
-    return await noticesTo(parts, list, owners, { template: 'owner-alert', variables });
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    parts.log.error('notice-failed', { id: message.id, list: list.address, detail: wordsOf(error) });
-    return null;
-  }
+    return noticesTo(parts, list, owners, { template: 'owner-alert', variables });
+  });
 }

@@ -1,17 +1,16 @@
 import { dayMs } from '../../base/day.ts';
-import { Fault, wordsOf } from '../../base/errors.ts';
 import { bounceScore } from '../../policy/bounces.ts';
 import { countByState, isUnderWay } from '../../store/deliveries.ts';
 import { record } from '../../store/ledger.ts';
 import { findMember, setMember } from '../../store/members.ts';
 import { touch } from '../../store/meta.ts';
-import { noticeDue, replyDue } from '../../store/notices.ts';
+import { noticeDue, noticeIsDue, replyDue, replyIsDue } from '../../store/notices.ts';
 import { findPosting } from '../../store/postings.ts';
 import type { RefusalRow } from '../../store/refusal-row.ts';
 import { bouncesOf, countStayed, judge, refusalsOf, unjudgedPostings } from '../../store/refusals.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
-import type { SpooledMail } from '../mail/local-mail.ts';
-import { addressesOf, type NoticeParts, noticesTo } from '../mail/notices-to.ts';
+import { queueIf } from '../mail/local-mail.ts';
+import { addressesOf, type NoticeParts, noticesTo, tryNotice } from '../mail/notices-to.ts';
 
 export interface JudgeParts extends NoticeParts {
   readonly defaults: SiteDefaults;
@@ -45,14 +44,11 @@ export async function judgeRefusals(parts: JudgeParts, postingId: number): Promi
     await judge(tx, ids(ofRelay), 'relay');
     return new Set(await judge(tx, ids(ofMembers), 'member'));
   });
-  try {
-    if (nobody && ofRelay[0])
-      await alertPostmaster(parts, list, posting.messageId, { refusals: ofRelay, copies });
-    for (const one of ofMembers) if (judged.has(one.deliveryId)) await countBounce(parts, list, one);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    parts.log.error('notice-failed', { list: list.address, detail: wordsOf(error) });
-  }
+  if (nobody && ofRelay[0])
+    await tryNotice(parts, { list: list.address }, () =>
+      alertPostmaster(parts, list, posting.messageId, { refusals: ofRelay, copies }),
+    );
+  for (const one of ofMembers) if (judged.has(one.deliveryId)) await countBounce(parts, list, one);
 }
 
 /** The same for all postings: what a crash left, and copies that were refused while others of the posting went on. */
@@ -87,7 +83,7 @@ async function alertPostmaster(
     now: clock.now(),
     everyMs: alertEveryMs,
   };
-  if (!(await database.write((tx) => replyDue(tx, about)))) return;
+  if (!(await replyIsDue(database.q, about))) return;
   const how = areAlike(refusals) ? ' in the same way' : '';
   const replies = new Set(refusals.map((one) => `Reply:   ${one.code} ${one.reply}`.slice(0, 200)));
   const mails = await noticesTo(parts, list, [postmaster], {
@@ -99,7 +95,7 @@ async function alertPostmaster(
       details: [...[...replies].slice(0, mostReplies), `Message: reseal explain ${messageId}`],
     },
   });
-  await queueAll(parts, mails);
+  await queueIf(parts, mails, (tx) => replyDue(tx, about));
 }
 
 const mostReplies = 5;
@@ -124,8 +120,25 @@ async function countBounce(parts: JudgeParts, list: ListContext, refusal: Refusa
   if (score < policy['bounce.threshold']) return;
   const suspends = policy['bounce.action'] === 'suspend';
   const everyMs = policy['bounce.days'] * dayMs;
-  const isDue = await database.write(async (tx) => {
-    const about = { listId: list.id, member: address, kind: 'bounces', now, everyMs };
+  const about = { listId: list.id, member: address, kind: 'bounces', now, everyMs };
+  if (!suspends && !(await noticeIsDue(database.q, about))) return;
+  const done = suspends
+    ? `He gets no posts any more, until \`reseal member set ${list.address} ${address} --resume\`.`
+    : `He goes on getting posts; \`reseal member remove\` or \`member set --suspend\` ends that.`;
+  const mails = await tryNotice(parts, { list: list.address, member: address }, async () =>
+    noticesTo(parts, list, await addressesOf(database.q, list.id, 'owner'), {
+      template: 'owner-alert',
+      variables: {
+        event: `mail to ${address} is refused`,
+        reason: 'bounces',
+        reason_text: `Copies for ${address} were refused on ${score} days of the last ${policy['bounce.days']}. ${done}`,
+        details: [`Last reply: ${code} ${reply}`.slice(0, 200)],
+      },
+    }),
+  );
+  // He is suspended whether or not the owners can be told; what only tells is tried again with his next refusal.
+  if (mails === null && !suspends) return;
+  const isDone = await queueIf(parts, mails ?? [], async (tx) => {
     if (!suspends) return noticeDue(tx, about);
     await setMember(tx, { listId: list.id, address }, { state: 'suspended' });
     const detail = `suspended by bounce.action: refused on ${score} days, last with ${code} ${reply}`;
@@ -133,25 +146,6 @@ async function countBounce(parts: JudgeParts, list: ListContext, refusal: Refusa
     await touch(tx);
     return true;
   });
-  if (!isDue) return;
-  parts.log.warn('member-bounces', { list: list.address, member: address, score, suspended: suspends });
-  const done = suspends
-    ? `He gets no posts any more, until \`reseal member set ${list.address} ${address} --resume\`.`
-    : `He goes on getting posts; \`reseal member remove\` or \`member set --suspend\` ends that.`;
-  const mails = await noticesTo(parts, list, await addressesOf(database.q, list.id, 'owner'), {
-    template: 'owner-alert',
-    variables: {
-      event: `mail to ${address} is refused`,
-      reason: 'bounces',
-      reason_text: `Copies for ${address} were refused on ${score} days of the last ${policy['bounce.days']}. ${done}`,
-      details: [`Last reply: ${code} ${reply}`.slice(0, 200)],
-    },
-  });
-  await queueAll(parts, mails);
-}
-
-async function queueAll({ database }: JudgeParts, mails: readonly SpooledMail[]): Promise<void> {
-  await database.write(async (tx) => {
-    for (const mail of mails) await mail.queue(tx);
-  });
+  if (isDone)
+    parts.log.warn('member-bounces', { list: list.address, member: address, score, suspended: suspends });
 }

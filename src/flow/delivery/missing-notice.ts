@@ -1,5 +1,4 @@
 import { dayOf } from '../../base/day.ts';
-import { Fault } from '../../base/errors.ts';
 import { bindingsOf } from '../../store/bindings.ts';
 import { inUse } from '../../store/certificates.ts';
 import type { Queries } from '../../store/database.ts';
@@ -10,7 +9,7 @@ import type { Variables } from '../../template/templates.ts';
 import { whyNotTaken } from '../harvest/not-taken.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import { type SpooledMail, spoolLocalMail } from '../mail/local-mail.ts';
-import type { NoticeParts } from '../mail/notices-to.ts';
+import { type NoticeParts, tryNotice } from '../mail/notices-to.ts';
 
 /** What a notice tells a member without a usable certificate, about all copies that concern him on one list. */
 export interface MissingNotice {
@@ -39,7 +38,7 @@ export const missingNotice = 'missing';
 export async function spoolMissingNotice(parts: NoticeParts, d: MissingNotice): Promise<SpooledMail | null> {
   const { list, member, language, message } = d;
   const at = parts.clock.now();
-  try {
+  return tryNotice(parts, { list: list.address, member }, async () => {
     const variables = {
       user: { email: member, lang: language },
       mail: { sender: message.fromAddress ?? '', subject: message.subject ?? '' },
@@ -58,13 +57,8 @@ export async function spoolMissingNotice(parts: NoticeParts, d: MissingNotice): 
       inReplyTo: null,
       variables,
     } as const;
-    return await spoolLocalMail(parts, list, await parts.compose(list, notice, at), at);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    const { code, message: detail } = error;
-    parts.log.error('notice-failed', { list: list.address, member, code, detail });
-    return null;
-  }
+    return spoolLocalMail(parts, list, await parts.compose(list, notice, at), at);
+  });
 }
 
 /**

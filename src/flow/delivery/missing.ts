@@ -8,7 +8,7 @@ import { droppedSinceTold, markTold, waitingFor } from '../../store/waiting.ts';
 import { type MemberCertificate, missingReasons } from '../certificates/member-certificate.ts';
 import { askAboutUnapproved } from '../harvest/ask-owners.ts';
 import type { ListContext } from '../lists/list-context.ts';
-import type { SpooledMail } from '../mail/local-mail.ts';
+import { type SpooledMail, settleMails } from '../mail/local-mail.ts';
 import type { NoticeParts } from '../mail/notices-to.ts';
 import { missingNotice, spoolMissingNotice } from './missing-notice.ts';
 
@@ -20,8 +20,8 @@ export interface Settlement {
 
 /**
  * What happens to a copy whose member has no usable certificate (`missing.action`): it is held or dropped, and he is
- * told, at most once in `missing.notice-every`. `apply` writes row, ledger line and notice in one transaction;
- * `cleanUp` follows when it is committed.
+ * told, at most once in `missing.notice-every`; the owners are asked where it waits for their word. Row, ledger line and
+ * mails are one transaction.
  */
 export async function settleMissing(
   parts: NoticeParts,
@@ -49,26 +49,30 @@ export async function settleMissing(
   const tells =
     action !== 'drop' && row.member !== list.address && (await noticeIsDue(parts.database.q, about));
   const mail = tells ? await notice(parts, d, expiresAt) : null;
-  if (reason === 'pending') await askAboutUnapproved(parts, list, row.member);
+  const isDue = async (tx: Queries): Promise<boolean> => {
+    const due = await noticeDue(tx, about);
+    if (due) await markTold(tx, { ...about, reasons: missingReasons, at });
+    return due;
+  };
+  const question = reason === 'pending' ? await askAboutUnapproved(parts, list, row.member) : null;
   let ended = 0;
-  let told = false;
+  const mails = [mail && { mails: [mail], isDue }, question].flatMap((one) =>
+    // Neither is due if his certificate came meanwhile.
+    one ? settleMails(parts, { ...one, isDue: async (tx) => ended > 0 && one.isDue(tx) }) : [],
+  );
   return {
     async apply(tx) {
       ended =
         action === 'hold'
           ? await hold(tx, [{ id: row.id, reason, detail, expiresAt }], at)
           : await finish(tx, [{ id: row.id, state: 'dropped', reason, detail }], at);
-      told = ended > 0 && mail !== null && (await noticeDue(tx, about));
-      if (!told) return;
-      await markTold(tx, { ...about, reasons: missingReasons, at });
-      await mail?.queue(tx);
+      for (const one of mails) await one.apply(tx);
     },
     async cleanUp() {
       const { id } = d.message;
       const event = action === 'hold' ? 'copy-held' : 'copy-dropped';
       if (ended > 0) parts.log.event(event, { id, list: list.address, member: row.member, reason });
-      // Another batch told him meanwhile, or his certificate came.
-      if (mail && !told) await parts.spool.remove(mail.id);
+      for (const one of mails) await one.cleanUp();
     },
   };
 }

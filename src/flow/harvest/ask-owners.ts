@@ -8,7 +8,7 @@ import { noticeDue, noticeIsDue } from '../../store/notices.ts';
 import type { BindingRow } from '../../store/schema.ts';
 import { forgetTokens } from '../../store/tokens.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
-import { queueIf } from '../mail/local-mail.ts';
+import { type DueMails, queueIf } from '../mail/local-mail.ts';
 import { addressesOf, type NoticeParts, noticesTo } from '../mail/notices-to.ts';
 
 export interface AskParts extends NoticeParts {
@@ -50,35 +50,38 @@ async function ask(
 ): Promise<boolean> {
   const list = await listOf(parts.database.q, listId, parts.defaults);
   if (!list) return false;
-  return askOwners(parts, list, { address, sha256, now }, ({ issuer, how }) => ({
+  const question = await askOwners(parts, list, { address, sha256, now }, ({ issuer, how }) => ({
     event: 'a certificate still waits for your approval',
     words: `A certificate for ${address} (issued by ${issuer}) has waited since ${dayOf(since)}, and nobody who has the old key has confirmed it. Until you decide, mail to ${address} is encrypted to the old certificate, or waits. ${how}`,
   }));
+  return question !== null && queueIf(parts, question.mails, question.isDue);
 }
 
 type Asked = Pick<BindingRow, 'address' | 'sha256' | 'since'>;
 
 /**
- * Asks the owners of a list with `harvest.first: owner`, once, about the certificate that a member uses elsewhere and that
- * came by mail alone; nothing if he uses none such. A question that cannot be made is logged: it keeps no copy.
+ * The question to the owners of a list with `harvest.first: owner`, asked once, about the certificate that a member uses
+ * elsewhere and that came by mail alone; null if he uses none such, or they were asked. One that cannot be made is logged:
+ * it keeps no copy.
  */
 export async function askAboutUnapproved(
   parts: NoticeParts,
   list: ListContext,
   member: string,
-): Promise<void> {
+): Promise<DueMails | null> {
   const row = (await bindingsOf(parts.database.q, member)).find(
     (one) => one.purpose === 'enc' && one.state === 'in-use' && one.source === 'harvested',
   );
-  if (!row) return;
+  if (!row) return null;
   const { address, sha256, since } = row;
   try {
-    await askOwners(parts, list, { address, sha256, now: parts.clock.now() }, ({ issuer, how }) => ({
+    return await askOwners(parts, list, { address, sha256, now: parts.clock.now() }, ({ issuer, how }) => ({
       event: 'a certificate waits for your approval',
       words: `The certificate of ${address} (issued by ${issuer}) came by mail alone, on ${dayOf(since)}, and this list asks for your word before it is used (harvest.first). Until you decide, encrypted mail to ${address} waits. ${how}`,
     }));
   } catch (error) {
     parts.log.error('owners-not-asked', { address, detail: wordsOf(error) });
+    return null;
   }
 }
 
@@ -87,12 +90,12 @@ async function askOwners(
   list: ListContext,
   { address, sha256, now }: { readonly address: string; readonly sha256: string; readonly now: number },
   sentences: (d: { issuer: string; how: string }) => { readonly event: string; readonly words: string },
-): Promise<boolean> {
+): Promise<DueMails | null> {
   const { q } = parts.database;
   const kind = `waiting ${sha256.slice(0, 32)}`;
   const about = { listId: list.id, member: address, kind, now, everyMs: Number.POSITIVE_INFINITY };
   const certificate = await findCertificate(q, sha256);
-  if (!certificate || !(await noticeIsDue(q, about))) return false;
+  if (!certificate || !(await noticeIsDue(q, about))) return null;
   const which = `${shellWord(address)} ${sha256.slice(0, 16)}`;
   const how = `Ask by another way than mail, then: reseal cert approve ${which}, or: reseal cert refuse ${which}`;
   const { event, words } = sentences({ issuer: certificate.issuer, how });
@@ -100,5 +103,5 @@ async function askOwners(
     template: 'owner-alert',
     variables: { event, reason: 'waiting', reason_text: words, details: [] },
   });
-  return queueIf(parts, mails, (tx) => noticeDue(tx, about));
+  return { mails, isDue: (tx) => noticeDue(tx, about) };
 }

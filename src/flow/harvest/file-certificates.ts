@@ -6,6 +6,7 @@ import { inUse, saveCapabilities, upsertCertificate } from '../../store/certific
 import type { Queries } from '../../store/database.ts';
 import { record } from '../../store/ledger.ts';
 import type { BindingState, Purpose } from '../../store/schema.ts';
+import { purposeWords } from '../certificates/purposes.ts';
 import { releaseCopies } from '../certificates/release.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import type { Filing, HarvestFacts, InUse } from './harvest.ts';
@@ -77,15 +78,15 @@ export async function fileHarvest(
     const state = action === 'use' ? 'in-use' : 'pending';
     for (const authority of chain)
       await upsertCertificate(tx, certificateRow(authority, { source: 'harvested', at, signingTime: null }));
-    const { sha256 } = certificate;
+    const { sha256, subject, issuer } = certificate;
     const binding = { address, purpose, sha256, state, since: at, source, signingTime } as const;
     await bind(tx, binding, { by: `a mail that ${address} signed`, messageId: d.messageId });
     await record(tx, {
       ...base,
       event: action === 'use' ? 'harvested' : 'certificate-pending',
       reason,
-      detail: `${purpose === 'sign' ? 'signing' : 'encryption'} certificate of ${certificate.subject}, issued by ${certificate.issuer}`,
-      data: { sha256: certificate.sha256, purpose },
+      detail: `${purposeWords(purpose)} certificate of ${subject}, issued by ${issuer}`,
+      data: { sha256, purpose, subject, issuer },
     });
   }
   if (signature.capabilities && signature.capabilities.length <= mostCapabilityOctets) {

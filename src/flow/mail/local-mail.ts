@@ -87,20 +87,39 @@ export async function spoolLocalMail(
   };
 }
 
+/** Mails, and what to ask in the transaction that queues them: whether they are due, or another was as quick. */
+export interface DueMails {
+  readonly mails: readonly SpooledMail[];
+  /** Writes down, too, that they went. */
+  isDue(tx: Queries): Promise<boolean>;
+}
+
 /**
- * Queues mails if `isDue`, asked in the same transaction, says so: what it writes there and the mails are both durable or
- * neither. Else another was as quick, and their files go. Gives whether they were queued.
+ * Queues mails in a transaction of somebody else's, if they are due: `apply`, which may be run again if that one failed.
+ * `cleanUp` follows when it is committed: files of mails that were not queued go.
  */
+export function settleMails({ spool }: { readonly spool: Spool }, { mails, isDue }: DueMails) {
+  let isQueued = false;
+  return {
+    async apply(tx: Queries): Promise<boolean> {
+      isQueued = await isDue(tx);
+      if (isQueued) for (const mail of mails) await mail.queue(tx);
+      return isQueued;
+    },
+    async cleanUp(): Promise<void> {
+      if (!isQueued) for (const mail of mails) await spool.remove(mail.id);
+    },
+  };
+}
+
+/** Queues mails if they are due, in a transaction of their own. Gives whether they were queued. */
 export async function queueIf(
   parts: { readonly database: Database; readonly spool: Spool },
   mails: readonly SpooledMail[],
   isDue: (tx: Queries) => Promise<boolean>,
 ): Promise<boolean> {
-  const isMine = await parts.database.write(async (tx) => {
-    const due = await isDue(tx);
-    if (due) for (const mail of mails) await mail.queue(tx);
-    return due;
-  });
-  if (!isMine) for (const mail of mails) await parts.spool.remove(mail.id);
-  return isMine;
+  const settlement = settleMails(parts, { mails, isDue });
+  const isQueued = await parts.database.write(settlement.apply);
+  await settlement.cleanUp();
+  return isQueued;
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Log } from '../../base/log.ts';
+import { Fault, wordsOf } from '../../base/errors.ts';
+import type { Log, LogFields } from '../../base/log.ts';
 import type { Database, Queries } from '../../store/database.ts';
 import { holdersOf } from '../../store/lists.ts';
 import type { ListContext } from '../lists/list-context.ts';
@@ -39,6 +40,24 @@ export async function noticesTo(
   const mails: SpooledMail[] = [];
   for (const mail of composed) mails.push(await spoolLocalMail(parts, list, mail, now));
   return mails;
+}
+
+/**
+ * What `work` gives, or null where a notice cannot be written (a broken template, a locked key): that is logged, and keeps
+ * nothing else from going on. What is no Fault is thrown.
+ */
+export async function tryNotice<T>(
+  { log }: { readonly log: Log },
+  about: LogFields,
+  work: () => Promise<T>,
+): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    log.error('notice-failed', { ...about, code: error.code, detail: wordsOf(error) });
+    return null;
+  }
 }
 
 /** The addresses that hold a role; a list without moderators is moderated by its owners. */

@@ -2,7 +2,7 @@ import { dayOf } from '../../base/day.ts';
 import { defaultFloor, type Floor } from '../../pki/algorithms.ts';
 import { type Certificate, parseCertificate } from '../../pki/certificate.ts';
 import { validatePath } from '../../pki/path.ts';
-import { allBindings } from '../../store/bindings.ts';
+import { bindingPages } from '../../store/bindings.ts';
 import { type CertificateRow, findCertificate } from '../../store/certificates.ts';
 import type { Queries } from '../../store/database.ts';
 import { listsOfAddress } from '../../store/members.ts';
@@ -14,6 +14,7 @@ import {
   objectionOn,
   objectionToItself,
 } from '../certificates/judge-certificate.ts';
+import { keyUseFor } from '../certificates/purposes.ts';
 import type { Keyring } from '../lists/keyring.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import type { FindIntermediates } from '../revocation/intermediates.ts';
@@ -51,8 +52,6 @@ interface Found {
   readonly refusedBy: readonly string[] | null;
 }
 
-const page = 500;
-
 /**
  * Certificates in use that cannot be used, or end within 30 days, and changes that wait for a word; by address, or of
  * one address. A certificate is good if all lists that its address is a member of (one list, for an address of none) would
@@ -81,14 +80,13 @@ export async function certificateProblems(
 }
 
 async function bindingsToJudge(q: Queries, address: string | null): Promise<BindingRow[]> {
-  const rows: BindingRow[] = [];
-  for (let after: BindingRow | null = null; ; after = rows.at(-1) ?? null) {
-    const more: BindingRow[] = await allBindings(q, { after, limit: page });
-    rows.push(...more);
-    if (more.length < page) break;
-  }
   const states = ['in-use', 'pending'];
-  return rows.filter((row) => states.includes(row.state) && (address === null || row.address === address));
+  const rows: BindingRow[] = [];
+  for await (const page of bindingPages(q))
+    rows.push(
+      ...page.filter((row) => states.includes(row.state) && (address === null || row.address === address)),
+    );
+  return rows;
 }
 
 function pending({ address, since }: BindingRow): Found {
@@ -105,7 +103,7 @@ async function judge(parts: ProblemParts, row: BindingRow, stored: CertificateRo
   const certificate = parseCertificate(stored.der);
   const { now: at } = parts;
   // What no list has a say in.
-  const itself = objectionToItself(certificate, { at, purpose: purposeOf(row), floor: anyStrength });
+  const itself = objectionToItself(certificate, { at, purpose: keyUseFor[row.purpose], floor: anyStrength });
   if (itself) return [{ ...itself, refusedBy: null }];
   const refused = await refusals(parts, row, certificate);
   if (refused.length > 0) return refused;
@@ -122,7 +120,7 @@ async function refusals(parts: ProblemParts, row: BindingRow, certificate: Certi
   const ids = new Set((await listsOfAddress(q, row.address)).map((one) => one.listId));
   const own = parts.lists.filter((list) => ids.has(list.id));
   const lists = own.length > 0 ? own : parts.lists;
-  const purpose = purposeOf(row);
+  const purpose = keyUseFor[row.purpose];
   const intermediates = await parts.intermediates(certificate);
   const obtained = await parts.revocation.answersAbout([certificate.sha256]);
   const found = new Map<string, CertificateObjection & { readonly refusedBy: string[] }>();
@@ -149,8 +147,4 @@ async function refusals(parts: ProblemParts, row: BindingRow, certificate: Certi
     ...one,
     refusedBy: one.refusedBy.length === lists.length ? null : one.refusedBy,
   }));
-}
-
-function purposeOf({ purpose }: BindingRow): 'sign' | 'encrypt' {
-  return purpose === 'enc' ? 'encrypt' : 'sign';
 }

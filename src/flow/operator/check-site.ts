@@ -6,11 +6,10 @@ import type { Certificate } from '../../pki/certificate.ts';
 import { loadTrustAnchors } from '../../pki/trust.ts';
 import { remarksOn } from '../../policy/remarks.ts';
 import { type TrustSource, trustOf } from '../../policy/trust.ts';
-import { allBindings } from '../../store/bindings.ts';
+import { bindingPages } from '../../store/bindings.ts';
 import { findCertificate } from '../../store/certificates.ts';
 import type { Queries } from '../../store/database.ts';
 import { allLists, holdersOf, type ListRow } from '../../store/lists.ts';
-import type { BindingRow } from '../../store/schema.ts';
 import { compileTemplate } from '../../template/templates.ts';
 import { longestWarningMs } from '../care/expiry-stages.ts';
 import { type Keyring, keyProblem } from '../lists/keyring.ts';
@@ -160,8 +159,7 @@ export async function checkMemberCertificates(q: Queries, now: number): Promise<
   const expired: string[] = [];
   const ending: string[] = [];
   let count = 0;
-  for (let after: BindingRow | null = null; ; ) {
-    const page: BindingRow[] = await allBindings(q, { state: 'in-use', purpose: 'enc', after, limit: 500 });
+  for await (const page of bindingPages(q, { state: 'in-use', purpose: 'enc' }))
     for (const { address, sha256 } of page) {
       const certificate = await findCertificate(q, sha256);
       if (!certificate) continue;
@@ -169,9 +167,6 @@ export async function checkMemberCertificates(q: Queries, now: number): Promise<
       if (now > certificate.notAfter) expired.push(address);
       else if (now > certificate.notAfter - longestWarningMs) ending.push(address);
     }
-    after = page.at(-1) ?? null;
-    if (page.length < 500) break;
-  }
   const some = (all: string[]) =>
     `${all.slice(0, 5).join(', ')}${all.length > 5 ? ` and ${all.length - 5} more` : ''}`;
   return [

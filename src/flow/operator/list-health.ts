@@ -1,7 +1,7 @@
 import type { KeyPair } from '../../pki/keys.ts';
 import { findCertificate, inUseMany } from '../../store/certificates.ts';
 import type { Queries } from '../../store/database.ts';
-import { type MemberRow, membersAfter } from '../../store/members.ts';
+import { type MemberRow, memberPages } from '../../store/members.ts';
 import type { Brought, FindRecipients, MemberCertificate } from '../certificates/member-certificate.ts';
 import { problemsOf } from '../lists/key-import.ts';
 import type { Keyring } from '../lists/keyring.ts';
@@ -64,8 +64,6 @@ export async function healthOf(parts: HealthParts, list: ListContext, now: numbe
   };
 }
 
-const pageSize = 500;
-
 /** Every member in the order of addresses, suspended ones too. `receivedBits` and `brought` are as of `FindRecipients`. */
 export async function membersNow(
   { q, findRecipients }: Pick<HealthParts, 'q' | 'findRecipients'>,
@@ -74,8 +72,7 @@ export async function membersNow(
   brought?: Brought,
 ): Promise<MemberHealth[]> {
   const all: MemberHealth[] = [];
-  for (let after: string | null = null, more = true; more; ) {
-    const page: MemberRow[] = await membersAfter(q, list.id, after, pageSize);
+  for await (const page of memberPages(q, list.id)) {
     const addresses = page.map((member) => member.address);
     const inUse = await inUseMany(q, addresses, 'enc');
     const found = await findRecipients(list, page, receivedBits, brought);
@@ -88,8 +85,6 @@ export async function membersNow(
       const certificate = other && { sha256: other.sha256, notAfter: other.notAfter };
       all.push({ member, certificate, found: one });
     }
-    after = addresses.at(-1) ?? null;
-    more = page.length === pageSize;
   }
   return all;
 }

@@ -1,5 +1,4 @@
 import { dayOf } from '../../base/day.ts';
-import { Fault, wordsOf } from '../../base/errors.ts';
 import type { Database } from '../../store/database.ts';
 import { record } from '../../store/ledger.ts';
 import { listById } from '../../store/lists.ts';
@@ -10,6 +9,7 @@ import type { FlowParts } from '../decision/posting-work.ts';
 import { mailVariables, tellRole } from '../decision/report-mails.ts';
 import { listOf } from '../lists/list-context.ts';
 import type { SpooledMail } from '../mail/local-mail.ts';
+import { tryNotice } from '../mail/notices-to.ts';
 import { tryReadOuter } from './intake.ts';
 import { quarantinedAt } from './retention.ts';
 
@@ -53,16 +53,13 @@ async function tellOwners(
     const work = { posting, list, message, spooled, outer };
     const expires = dayOf(parts.clock.now() + parts.quarantineMs);
     const variables = { mail: mailVariables(work), reason: d.reason, reason_text: d.detail, expires };
-    try {
+    // What is wrong may be what composing needs as well: the message is put aside all the same.
+    await tryNotice(parts, { id: message.id }, async () => {
       const notice = { template: 'quarantine', variables };
       mails.push(...(await tellRole(parts, work, 'owner', notice)));
       if (!toldPostmaster) mails.push(...(await tellRole(parts, work, 'postmaster', notice)));
       toldPostmaster = true;
-    } catch (error) {
-      // What is wrong may be what composing needs as well: the message is put aside all the same.
-      if (!(error instanceof Fault)) throw error;
-      parts.log.error('notice-failed', { id: message.id, detail: wordsOf(error) });
-    }
+    });
   }
   return mails;
 }

@@ -1,0 +1,44 @@
+import type { Arrival } from './intake.ts';
+
+/** Messages that were just answered with 250. */
+export interface Arrivals {
+  add(arrival: Arrival): void;
+  /** Whether it is still to be taken in: the look at `incoming` leaves it alone. */
+  has(id: string): boolean;
+  /** Resolves when none is left. */
+  done(): Promise<void>;
+}
+
+/** Messages whose intake shares a transaction: readers wait while it is open. */
+const mostTogether = 20;
+
+/** Has arrivals taken in by `takeIn`, which must not reject: those that come while it works are its next group. */
+export function openArrivals(takeIn: (group: readonly Arrival[]) => Promise<void>): Arrivals {
+  const arrived: Arrival[] = [];
+  const ids = new Set<string>();
+  let isTakingIn = false;
+  let work = Promise.resolve();
+
+  const takeAllIn = async (): Promise<void> => {
+    isTakingIn = true;
+    while (arrived.length > 0) {
+      const group = arrived.splice(0, mostTogether);
+      await takeIn(group);
+      for (const { id } of group) ids.delete(id);
+    }
+    // Not by a promise's `finally`, which comes later: what arrives in between would stay.
+    isTakingIn = false;
+  };
+
+  return {
+    add(arrival) {
+      ids.add(arrival.id);
+      arrived.push(arrival);
+      if (!isTakingIn) work = takeAllIn();
+    },
+    has: (id) => ids.has(id),
+    async done() {
+      while (isTakingIn) await work;
+    },
+  };
+}
