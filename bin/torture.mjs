@@ -38,6 +38,7 @@ function print({
   points,
   messages,
   pairs,
+  quarantined,
   copies,
   duplicates,
   doubts,
@@ -60,7 +61,9 @@ function print({
     ['took', `${Math.round((Date.now() - began) / 1000)} s, ${rounds} rounds`],
     ['faults', list(faults)],
     ['named points', `${points.met} met, killed at ${points.killedAt} of them`],
+    ...points.never.map((point) => ['  not at', point]),
     ['messages', `${messages.offered} offered, ${messages.accepted} answered with 250`],
+    ['quarantine', `${quarantined} taken out by an operator: their worker was ended twice`],
     ['copies owed', list(pairs)],
     ['copies taken', copies],
     ['duplicated', `${duplicates} (after ${doubts.kills} deaths, at most ${doubts.most} at once)`],
@@ -77,7 +80,8 @@ function print({
 function compile(out) {
   compileTests('torture', out);
   for (const name of ['dist', 'node_modules']) symlinkSync(join(root, name), join(out, name));
-  symlinkSync(join(root, 'test/kit/kill-points.mjs'), join(out, 'test/kit/kill-points.mjs'));
+  for (const name of ['kill-points.mjs', 'failing-disk.c', 'forgetful-disk.c'])
+    symlinkSync(join(root, 'test/kit', name), join(out, 'test/kit', name));
 }
 
 function readArguments() {

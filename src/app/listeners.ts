@@ -7,6 +7,7 @@ import { formatEnvelopeLine } from '../mime/envelope.ts';
 import { type Receiver, receive } from '../smtp/receive.ts';
 import { newId } from '../store/spool.ts';
 import { readListenerTls } from './listener-tls.ts';
+import { logTurnedAway } from './log-turned-away.ts';
 
 interface Arrived {
   readonly id: string;
@@ -52,6 +53,7 @@ async function openListener(site: Site, socket: Site['listen'][number], d: Liste
     maxClients: site['limits.clients'],
     maxPerAddress: site['limits.clients-per-address'],
     exempt: site['limits.exempt'],
+    turnedAway: logTurnedAway(log, clock),
     maxRecipients: site['limits.recipients'],
     lookup: async (address) => ((await destinationOf(database.q, address, parts)) ? 'known' : 'unknown'),
     store: async (envelope, message) => {

@@ -1,5 +1,6 @@
 import { type FileHandle, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { systemClock } from './clock.ts';
 import { errnoOf } from './errors.ts';
 
 /** Makes a folder's entries durable: a rename or unlink in it survives a crash only after this. */
@@ -43,16 +44,19 @@ export async function replaceFile(
   }
 }
 
-const temporaryName = /^\.\d+\.[0-9a-z]+\.tmp$/;
+/** Whether a file's name is one of those under which `replaceFile` writes. */
+export const isTemporary = (name: string): boolean => /^\.\d+\.[0-9a-z]+\.tmp$/.test(name);
 
 /**
- * Removes what `replaceFile` left in a folder when its process was killed: temporary files that nobody has touched since
- * `before` (ms). Gives their number; 0 if there is no such folder.
+ * Removes what `replaceFile` left in a folder when its process was killed: temporary files that nobody has touched for
+ * `ageMs`. Gives their number; 0 if there is no such folder.
  */
-export async function removeTemporary(folder: string, before: number): Promise<number> {
+export async function removeTemporary(folder: string, ageMs: number): Promise<number> {
+  // The machine's own clock, which files have their times of: by another one, what is being written may look old.
+  const before = systemClock.now() - ageMs;
   const names = await readdir(folder).catch(() => []);
   let removed = 0;
-  for (const name of names.filter((one) => temporaryName.test(one))) {
+  for (const name of names.filter(isTemporary)) {
     const path = join(folder, name);
     // Not mtime: that is set to what the file shall have.
     const found = await stat(path).catch(() => null);

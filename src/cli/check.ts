@@ -12,6 +12,7 @@ import type { Site } from '../config/site.ts';
 import {
   checkConfigurationFile,
   checkFolder,
+  checkLeftBehind,
   checkRoom,
   type Finding,
 } from '../flow/operator/check-files.ts';
@@ -63,6 +64,8 @@ async function findingsAbout(site: Site): Promise<Finding[]> {
       need: false,
       uid,
     })),
+    ...(await checkLeftBehind(site.lists, systemClock.now())),
+    ...(await checkLeftBehind(site['service.keys'], systemClock.now())),
     ...(await checkDatabase(site)),
     ...(await checkTrust(siteTrust(site), 'trust', systemClock.now())),
     ...(await checkSiteCrls(siteTrust(site), {

@@ -3,7 +3,7 @@ import { composeHere } from '../app/compose-here.ts';
 import { openLookUps } from '../app/open-look-ups.ts';
 import { openRevocation } from '../app/open-revocation.ts';
 import { dayMs } from '../base/day.ts';
-import { takeCare } from '../flow/care/care.ts';
+import { takeCare, wordsOfJump } from '../flow/care/care.ts';
 import { careForEvidence } from '../flow/revocation/keep-evidence.ts';
 import { touch } from '../store/meta.ts';
 import { onSite, type Session } from './site-command.ts';
@@ -42,11 +42,12 @@ async function keep(session: Session): Promise<void> {
     // What a report says changes nothing; the daemon does.
     async () => {},
   );
-  const { counts, failed } = await takeCare({ ...shared, findRecipients, evidence });
+  const { counts, failed, jumpedTo } = await takeCare({ ...shared, findRecipients, evidence });
   await database.write((tx) => touch(tx));
   const lines = [
     ...words.filter(([work]) => counts[work]).map(([work, what]) => `${what}: ${counts[work]}`),
     ...failed.map(({ work, detail }) => `Not done: ${work}: ${detail}`),
+    ...(jumpedTo === null ? [] : [wordsOfJump(jumpedTo)]),
   ];
   output.result(
     { done: failed.length === 0, ...counts, failed },

@@ -107,7 +107,7 @@ export const siteSettings = Object.freeze({
   'limits.clients-per-address': setting(
     integer(null, 1, 10_000),
     25,
-    'How many of them may come from one address (IPv6: one network of 64 bits), so that one host cannot keep the others out; the next is answered 421. A Unix socket has no such limit.',
+    'How many of them may come from one address (IPv6: one network of 64 bits), so that one host cannot keep the others out; the next is answered 421, which the log tells of once a minute (`clients-turned-away`). A Unix socket has no such limit.',
   ),
   'limits.exempt': setting(
     listOf(network),

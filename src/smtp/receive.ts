@@ -10,7 +10,7 @@ import { envelopeOf, objectionToSender, recipientOf } from './envelope.ts';
 import { IncomingMessage } from './incoming.ts';
 import { addressOf, type ListenAddress, listen } from './listen.ts';
 import { type Answer, answers, asError, wireText } from './replies.ts';
-import { IntakeServer } from './session.ts';
+import { IntakeServer, type TurnedAway } from './session.ts';
 import { type Intake, type Stored, takeMessage } from './transaction.ts';
 
 export type { ListenAddress } from './listen.ts';
@@ -30,6 +30,7 @@ export interface ReceiveOptions<S extends Stored> extends Intake<S> {
   /** Connections of one address at a time, unless it is among the addresses and networks of `exempt`; one more gets 421. */
   readonly maxPerAddress: number;
   readonly exempt: readonly string[];
+  readonly turnedAway?: TurnedAway;
   /** RCPT commands accepted in one transaction; one more gets 452 4.5.3. */
   readonly maxRecipients: number;
   /** How long a silent client is kept; default 5 minutes (RFC 5321 4.5.3.2.7). */
@@ -137,7 +138,8 @@ export async function receive<S extends Stored>(options: ReceiveOptions<S>): Pro
       underWay.add(done);
     },
   };
-  const server = new IntakeServer(serverOptions, new ClientCounts(options.maxPerAddress, options.exempt));
+  const counts = new ClientCounts(options.maxPerAddress, options.exempt);
+  const server = new IntakeServer(serverOptions, counts, options.turnedAway);
   await listen(server.server, options.listen);
   return {
     ...addressOf(server.server),

@@ -4,6 +4,9 @@ import { SMTPConnection, type SMTPConnectionOptions } from 'smtp-server/lib/smtp
 import type { ClientCounts } from './client-counts.ts';
 import { answers, hasEnhancedCode } from './replies.ts';
 
+/** Told of each client that is answered 421: of its address, or of all there are too many. */
+export type TurnedAway = (limit: 'address' | 'all', client: string | undefined) => void;
+
 /** One client. Differs from smtp-server's in the greeting, the enhanced codes and in what happens while we close. */
 class Session extends SMTPConnection {
   readonly #server: IntakeServer;
@@ -25,12 +28,14 @@ class Session extends SMTPConnection {
     this._setListeners(() => {
       const most = this.#server.options.maxClients;
       if (!mayStay) {
+        this.#server.turnedAway('address', this.#address);
         this.send(answers.crowded.code, `${answers.crowded.text} (${this.#address})`);
         // It is none of the clients that `maxClients` counts: what it holds must not depend on it.
         this._socket.destroySoon();
-      } else if (most !== undefined && this.#server.connections.size > most)
+      } else if (most !== undefined && this.#server.connections.size > most) {
+        this.#server.turnedAway('all', this.#address);
         this.send(421, `${this.name} Too many connected clients, try again in a moment`, false);
-      else this.connectionReady();
+      } else this.connectionReady();
     });
   }
 
@@ -68,12 +73,14 @@ class Session extends SMTPConnection {
 export class IntakeServer extends SMTPServer {
   closing = false;
   readonly counts: ClientCounts;
+  readonly turnedAway: TurnedAway;
   readonly #sessions = new Set<Session>();
   #whenEmpty: () => void = () => {};
 
-  constructor(options: SMTPServerOptions, counts: ClientCounts) {
+  constructor(options: SMTPServerOptions, counts: ClientCounts, turnedAway: TurnedAway = () => undefined) {
     super(options);
     this.counts = counts;
+    this.turnedAway = turnedAway;
     // Errors of one client (reset, failed handshake) end its session; nobody else need know.
     this.on('error', () => {});
   }

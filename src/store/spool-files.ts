@@ -1,4 +1,5 @@
-import { open, readdir, readFile, rename } from 'node:fs/promises';
+import { link, open, readdir, readFile, rename, stat } from 'node:fs/promises';
+import { errnoOf } from '../base/errors.ts';
 import { removeIfPresent, syncFolder } from '../base/files.ts';
 
 /** A file that is being written. */
@@ -15,6 +16,8 @@ export interface FileLayer {
   /** Makes a file that did not exist, mode 0600. */
   create(path: string): Promise<NewFile>;
   rename(from: string, to: string): Promise<void>;
+  /** A second name for a file. */
+  link(from: string, to: string): Promise<void>;
   /** A file that is gone already is no error. */
   remove(path: string): Promise<void>;
   /** fsync(2) of a folder: renames and removals in it survive a power cut. */
@@ -34,8 +37,19 @@ export const realFiles: FileLayer = {
     };
   },
   rename,
+  link,
   remove: removeIfPresent,
   syncFolder,
   read: (path) => readFile(path),
   list: (path) => readdir(path),
 };
+
+/** When a file was written last, ms; 0 if it is gone: `inject` may just have moved it on. */
+export async function lastWritten(file: string): Promise<number> {
+  try {
+    return (await stat(file)).mtimeMs;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 0;
+    throw error;
+  }
+}

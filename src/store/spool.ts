@@ -1,4 +1,4 @@
-import { access, constants, stat } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   brandReceived,
@@ -14,7 +14,7 @@ import { storeFault } from './faults.ts';
 import { gathered } from './gathered.ts';
 import { groupCommit } from './group-commit.ts';
 import { RecentFiles } from './recent-files.ts';
-import { type FileLayer, type NewFile, realFiles } from './spool-files.ts';
+import { type FileLayer, lastWritten, type NewFile, realFiles } from './spool-files.ts';
 import { checkedId, isSpoolId } from './spool-id.ts';
 
 export { newId } from './spool-id.ts';
@@ -35,6 +35,11 @@ export interface Spool {
   ): Promise<{ readonly size: number }>;
   /** tmp → incoming; durable when resolved: only now may 250 be said. Fails with nothing left in incoming. */
   commit(id: string): Promise<void>;
+  /**
+   * The same by another process than the daemon: until it is durable the message has its name in tmp as well, by which the
+   * daemon knows that it may still be taken back.
+   */
+  handIn(id: string): Promise<void>;
   /** Removes a message that was not taken in, durably: from tmp or incoming. */
   discard(id: string): Promise<void>;
   /** incoming → messages, after the message's row was committed. Fault 'spool-missing' if it is in neither. */
@@ -51,7 +56,8 @@ export interface Spool {
   remove(id: string): Promise<void>;
   /**
    * Ids in incoming, oldest first: at start, what was answered with 250 but not taken in. Without those whose `commit`
-   * goes on here: it may still fail, and a message that was taken in meanwhile would have a row and no file.
+   * (here) or `handIn` (anywhere) goes on: it may still fail, and a message that was taken in meanwhile would have a row
+   * and no file.
    */
   incoming(): Promise<string[]>;
   /** Ids in messages, oldest first. */
@@ -168,6 +174,15 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
         committing.delete(id);
       }
     },
+    handIn: async (id) => {
+      try {
+        await files.link(path('tmp', id), path('incoming', id));
+      } catch (error) {
+        throw errnoOf(error) === 'ENOENT' ? storeFault('spool-missing', { id }) : diskFault(root, error);
+      }
+      await settleIn('incoming', id);
+      await files.remove(path('tmp', id));
+    },
     discard: async (id) => {
       recent.forget(id);
       await files.remove(path('tmp', id));
@@ -230,7 +245,12 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
       await files.remove(reasonPath(id));
       await Promise.all([sync.messages(), sync.quarantine()]);
     },
-    incoming: async () => (await idsIn('incoming')).filter((id) => !committing.has(id)),
+    incoming: async () => {
+      const ids = (await idsIn('incoming')).filter((id) => !committing.has(id));
+      // Read after incoming: what is in neither by then is settled elsewhere.
+      const unsure = new Set(ids.length > 0 ? await idsIn('tmp') : []);
+      return ids.filter((id) => !unsure.has(id));
+    },
     messages: () => idsIn('messages'),
     quarantined: async () => {
       const found = [];
@@ -244,7 +264,7 @@ export async function openSpool(root: string, files: FileLayer = realFiles): Pro
       for (const id of await idsIn('tmp')) {
         const file = path('tmp', id);
         // `inject` may be writing its message while the daemon starts.
-        if (before !== undefined && (await stat(file)).mtimeMs >= before) continue;
+        if (before !== undefined && (await lastWritten(file)) >= before) continue;
         await files.remove(file);
       }
     },

@@ -13,12 +13,19 @@ export async function recordCleanStop(q: Queries, boot: string): Promise<void> {
   await q.updateTable('starts').set({ clean: 1 }).where('boot', '=', boot).execute();
 }
 
-/** How many starts since `since` did not end in good order. Ask before `recordStart`, or the own start counts too. */
-export async function recentCrashes(q: Queries, since: number): Promise<number> {
+/**
+ * How many starts of the last `windowMs` did not end in good order; those of a clock that was ahead do not count. Ask
+ * before `recordStart`, or the own start counts too.
+ */
+export async function recentCrashes(
+  q: Queries,
+  { now, windowMs }: { readonly now: number; readonly windowMs: number },
+): Promise<number> {
   const row = await q
     .selectFrom('starts')
     .select((e) => e.fn.countAll<number>().as('count'))
-    .where('at', '>=', since)
+    .where('at', '>=', now - windowMs)
+    .where('at', '<=', now)
     .where('clean', '=', 0)
     .executeTakeFirstOrThrow();
   return row.count;

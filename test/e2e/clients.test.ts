@@ -57,6 +57,19 @@ function pour(socket: Socket, piece: string | Buffer): void {
   more();
 }
 
+it('who is turned away stands in the log, once a minute and not once a client', async () => {
+  const { log } = world.daemon;
+  const told = () => log.filter((line) => line.event === 'clients-turned-away');
+  await sessions(() => undefined);
+  await until(() => told().length > 0);
+  await sessions(() => undefined);
+  const post = await signedAndEncrypted(alice, list);
+  await world.post(post, list.address);
+  expect(told()).toMatchObject([
+    { level: 'warn', limit: 'limits.clients-per-address', client: other, clients: 1 },
+  ]);
+});
+
 describe.each<readonly [string, (socket: Socket) => void]>([
   ['say nothing', () => undefined],
   [

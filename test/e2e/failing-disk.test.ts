@@ -1,6 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { errnoOf } from '../../src/base/errors.ts';
+import { runCommand } from '../kit/daemon.ts';
 import { canFail, type DiskCall, type FailingDisk, makeFailingDisk } from '../kit/failing-disk.ts';
 import { needs } from '../kit/needs.ts';
 import type { Identity } from '../kit/pki.ts';
@@ -104,6 +106,24 @@ describe.skipIf(!needs('Linux and a C compiler', canFail))('a disk that fails', 
     });
   });
 
+  it('inject whose message cannot be made durable: 75, and the daemon beside it never takes it', async () => {
+    const post = await signedAndEncrypted(alice, list);
+    const inject = () =>
+      runCommand(world.root, ['inject', '--sender', alice.address, list.address], {
+        input: post,
+        env: disk.env,
+      });
+    disk.fail(['sync'], 'EIO', 'spool/incoming');
+    expect(await inject()).toMatchObject({ code: 75 });
+    expect([files('tmp'), files('incoming')]).toEqual([[], []]);
+    disk.mend();
+    const again = await inject();
+    expect(again).toMatchObject({ code: 0 });
+    await allArrived(/taken as (\w+)/.exec(again.stdout)?.[1] ?? '', post);
+    expect([files('tmp'), files('incoming')]).toEqual([[], []]);
+    await goesOn();
+  });
+
   it('all of it read-only: 451 while it is, and what was taken before leaves after it', async () => {
     const post = await signedAndEncrypted(alice, list);
     const { promise: held, resolve: release } = gate();
@@ -150,11 +170,18 @@ describe.skipIf(!needs('Linux and a C compiler', canFail))('a disk that fails', 
     answer = null;
     disk.mend();
     await world.restart();
-    const taken = sent.flatMap((one, index) => {
-      if (one.status === 'rejected' || one.value.code !== 250) return [];
-      return [{ id: one.value.id, post: others[index] ?? first }];
-    });
-    for (const one of [{ id, post: first }, ...taken]) {
+    // The listener was shut for who came late. Whoever did not hear 250 sends again, as mail servers do.
+    const shut = sent.filter((one) => one.status === 'rejected').map((one) => errnoOf(one.reason));
+    expect(['ECONNREFUSED', 'ECONNRESET']).toEqual(expect.arrayContaining(shut));
+    const heard = sent.flatMap((one) => (one.status === 'fulfilled' ? [one.value.code] : []));
+    expect([250, 421]).toEqual(expect.arrayContaining(heard));
+    const taken = [{ id, post: first }];
+    for (const [index, post] of others.entries()) {
+      const one = sent[index];
+      const isTaken = one?.status === 'fulfilled' && one.value.code === 250;
+      taken.push({ id: isTaken ? one.value.id : (await world.post(post, list.address)).id, post });
+    }
+    for (const one of taken) {
       await world.untilDeliveries(
         one.id,
         (rows) => rows.length === 2 && rows.every((row) => row.state === 'delivered'),
@@ -165,7 +192,6 @@ describe.skipIf(!needs('Linux and a C compiler', canFail))('a disk that fails', 
     // Two copies were in flight; they alone may have come twice.
     const twice = posts.map(copiesOf).map((to) => to.length - new Set(to).size);
     expect(twice.reduce((sum, n) => sum + n, 0)).toBeLessThanOrEqual(2);
-    expect(sent.map((one) => one.status)).not.toContain('rejected');
   });
 });
 

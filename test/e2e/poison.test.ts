@@ -1,10 +1,12 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseCertificate } from '../../src/pki/certificate.ts';
 import type { Identity } from '../kit/pki.ts';
 import { readCopy, secretEntity, signedAndEncrypted } from './posts.ts';
 import { makeWorld, until } from './world.ts';
+
+const minute = 60_000;
 
 /** Does something in the crypto worker before a job, as a fault in its code would. `when` looks at `job`. */
 const hook = (when: string, how: string): string => `
@@ -20,20 +22,28 @@ const hook = (when: string, how: string): string => `
     };
   }`;
 
-const whenOpening = (how: string): string =>
-  hook("job?.kind === 'open' && Buffer.from(job.request.message).includes('X-Poison')", how);
+const opening = "job?.kind === 'open' && Buffer.from(job.request.message).includes('X-Poison')";
+const whenOpening = (how: string): string => hook(opening, how);
 
-const whenSealingTo = (who: Identity, how: string): string => {
+const sealingTo = (who: Identity): string => {
   const { sha256 } = parseCertificate(who.certDer);
-  return hook(`job?.kind === 'address' && job.recipients.some((one) => one.sha256 === '${sha256}')`, how);
+  return `job?.kind === 'address' && job.recipients.some((one) => one.sha256 === '${sha256}')`;
 };
+const whenSealingTo = (who: Identity, how: string): string => hook(sealingTo(who), how);
 
 describe('a message that breaks its opening', () => {
   it.each([
-    ['kills its worker', 'process.exit(1)', 'worker-died'],
-    ['takes too long', 'for (;;);', 'worker-timeout'],
-  ])('a message that %s twice goes to quarantine; others go on meanwhile', async (_, how, reason) => {
-    const sick = await makeWorld({ yaml: ['open.timeout: 1s'] });
+    ['kills its worker', 'process.exit(1)', 'worker-died', '1s'],
+    ['takes too long', 'for (;;);', 'worker-timeout', '1s'],
+    [
+      'takes all memory of its worker',
+      'const all = []; for (;;) all.push(new Array(10_000).fill(0.5 + all.length));',
+      'worker-died',
+      '60s',
+    ],
+  ])('a message that %s twice goes to quarantine; others go on meanwhile', async (...row) => {
+    const [, how, reason, timeout] = row;
+    const sick = await makeWorld({ yaml: [`open.timeout: ${timeout}`] });
     try {
       const file = join(sick.root, 'hook.cjs');
       writeFileSync(file, whenOpening(how));
@@ -43,7 +53,7 @@ describe('a message that breaks its opening', () => {
       const list = await sick.list({ key: 'p256', members: [author] });
       const poison = await signedAndEncrypted(author, list, { headers: [['X-Poison', 'yes']] });
       const sent = await sick.send(poison, list.address);
-      await sick.daemon.logged((line) => line.event === 'opening-failed');
+      await sick.daemon.logged((line) => line.event === 'opening-failed', 60_000);
       const healthy = await signedAndEncrypted(author, list);
       expect(await sick.post(healthy, list.address)).toMatchObject({ event: 'authorized' });
       await sick.copyFor(author, healthy);
@@ -51,7 +61,7 @@ describe('a message that breaks its opening', () => {
       await sick.onDatabase((q) =>
         q.updateTable('messages').set({ nextAt: 1 }).where('id', '=', sent.id).execute(),
       );
-      await until(async () => (await sick.ledger(sent.id)).includes(`quarantined ${reason}`));
+      await until(async () => (await sick.ledger(sent.id)).includes(`quarantined ${reason}`), 60_000);
       await until(() => existsSync(join(sick.root, 'spool/quarantine', sent.id)));
       expect(await sick.deliveries(sent.id)).toEqual([]);
       const [told] = await sick.mailTo(list.owner);
@@ -91,6 +101,113 @@ describe('a message that breaks its opening', () => {
       await sick.copyFor(author, healthy);
     } finally {
       await sick.stop();
+    }
+  });
+});
+
+describe('a message that is parked for an hour', () => {
+  /** The daemon died three times in its work on a post: it hangs there until `mend`. */
+  async function parkedWorld(work: 'opening' | 'sealing') {
+    const world = await makeWorld({ daemon: { steered: true } });
+    const author = await world.person('author');
+    const culprit = await world.person('culprit');
+    const list = await world.list({ key: 'p256', members: [culprit] });
+    await world.join(list, author, { reception: 'nomail' });
+    const other = await world.list({ key: 'p256', members: [author] });
+    const sick = join(world.root, 'sick');
+    const file = join(world.root, 'hook.cjs');
+    const isSick = `require('node:fs').existsSync(${JSON.stringify(sick)})`;
+    writeFileSync(sick, '');
+    writeFileSync(
+      file,
+      hook(`${isSick} && ${work === 'opening' ? opening : sealingTo(culprit)}`, 'for (;;);'),
+    );
+    const start = (aheadMs = 0) =>
+      world.restart({
+        steered: true,
+        nodeArgs: ['--require', file],
+        env: { STEERED_AHEAD: String(aheadMs) },
+      });
+    await world.daemon.stop();
+    await start();
+    const post = await signedAndEncrypted(author, list, { headers: [['X-Poison', 'yes']] });
+    const { id } = await world.send(post, list.address);
+    const message = () =>
+      world.onDatabase((q) =>
+        q.selectFrom('messages').select(['opens', 'state']).where('id', '=', id).executeTakeFirst(),
+      );
+    const begun = async () =>
+      work === 'opening' ? ((await message())?.opens ?? 0) : ((await world.deliveries(id))[0]?.attempts ?? 0);
+    for (let death = 1; death <= 3; death++) {
+      await until(async () => (await begun()) === death);
+      await world.daemon.kill();
+      await start();
+    }
+    /** It is left alone, whatever else is done. */
+    const stays = async () => {
+      const healthy = await signedAndEncrypted(author, other);
+      await world.post(healthy, other.address);
+      await world.copyFor(author, healthy);
+      expect([(await message())?.state, await begun()]).toEqual(['parked', 3]);
+      expect((await world.ledger(id)).filter((line) => line === 'parked parked')).toHaveLength(1);
+    };
+    /** It goes on by itself, to one copy for each. */
+    const goesOn = async () => {
+      await world.untilDeliveries(id, (rows) => rows.every((row) => row.state === 'delivered'));
+      await world.copyFor(culprit, post);
+      expect(await message()).toMatchObject({ state: 'done' });
+      expect(world.sink.messages.filter(({ to }) => to.includes(culprit.address))).toHaveLength(1);
+      expect(world.leaks()).toEqual([]);
+    };
+    return { world, id, start, stays, goesOn, message, mend: () => rmSync(sick) };
+  }
+
+  it.each(['opening', 'sealing'] as const)('in %s: goes on by itself when the hour is over', async (work) => {
+    const { world, stays, goesOn, mend } = await parkedWorld(work);
+    try {
+      await stays();
+      mend();
+      await world.daemon.pass(58 * minute);
+      await stays();
+      await world.daemon.pass(3 * minute);
+      await goesOn();
+    } finally {
+      await world.stop();
+    }
+  });
+
+  it.each(['opening', 'sealing'] as const)(
+    'in %s: waits over a restart, and goes on at one after the hour',
+    async (work) => {
+      const { world, stays, goesOn, mend, start } = await parkedWorld(work);
+      try {
+        mend();
+        await world.daemon.stop();
+        await start(50 * minute);
+        await stays();
+        await world.daemon.stop();
+        await start(62 * minute);
+        await goesOn();
+      } finally {
+        await world.stop();
+      }
+    },
+  );
+
+  it('is parked again if the daemon dies of it again', async () => {
+    const { world, id, start, message } = await parkedWorld('opening');
+    try {
+      await world.daemon.stop();
+      for (let death = 1; death <= 3; death++) {
+        await start(61 * minute);
+        await until(async () => (await message())?.opens === 3 + death);
+        await world.daemon.kill();
+      }
+      await start(61 * minute);
+      expect(await message()).toMatchObject({ state: 'parked' });
+      expect((await world.ledger(id)).filter((line) => line === 'parked parked')).toHaveLength(2);
+    } finally {
+      await world.stop();
     }
   });
 });

@@ -81,6 +81,38 @@ describe('recover', () => {
     expect((await due()).map((one) => one.postingId)).toEqual([postings[0]]);
   });
 
+  it.each(['parked', 'unopened'] as const)(
+    'parks again what was opened again after it was %s, and leaves alone what was not due',
+    async (state) => {
+      const site = await makeSite();
+      const list = await makeList(site);
+      for (const [id, nextAt] of [
+        ['due', t0 - 1],
+        ['later', t0 + minute],
+        ['never', null],
+      ] as const) {
+        await post(site.database, list.id, id);
+        await countOpen(site.database.q, id);
+        await setMessageState(site.database.q, id, { state, reason: 'x', detail: null, nextAt });
+      }
+      for (const boot of ['a', 'b', 'c']) await recordStart(site.database.q, { boot, at: t0 - minute });
+      await start(site);
+      const found = async (id: string) => (await findMessage(site.database.q, id)) ?? {};
+      expect(await found('due')).toMatchObject({ state: 'parked', reason: 'parked', nextAt: t0 + hour });
+      expect(await found('later')).toMatchObject({ state, nextAt: t0 + minute });
+      expect(await found('never')).toMatchObject({ state, nextAt: null });
+    },
+  );
+
+  it('does not count deaths that a clock wrote which was ahead', async () => {
+    const site = await makeSite();
+    await post(site.database, (await makeList(site)).id, 'm1');
+    await countOpen(site.database.q, 'm1');
+    for (const boot of ['a', 'b', 'c', 'd']) await recordStart(site.database.q, { boot, at: t0 + day });
+    await start(site);
+    expect(await findMessage(site.database.q, 'm1')).toMatchObject({ state: 'queued' });
+  });
+
   it('does not count deaths long ago, nor ends in good order', async () => {
     const site = await makeSite();
     await post(site.database, (await makeList(site)).id, 'm1');
@@ -93,7 +125,7 @@ describe('recover', () => {
     }
     await start(site);
     expect(await findMessage(site.database.q, 'm1')).toMatchObject({ state: 'queued' });
-    expect(await recentCrashes(site.database.q, t0 - 5 * minute)).toBe(1);
+    expect(await recentCrashes(site.database.q, { now: t0, windowMs: 5 * minute })).toBe(1);
   });
 
   it('a file without a row: our own unsent mail goes, anything else is put aside and never sent', async () => {

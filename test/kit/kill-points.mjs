@@ -4,6 +4,7 @@
 //   disk   file that says what is wrong with the disk now, if anything: `full`, `fsync` or `log`
 //   fired  file that is told when the order was carried out
 //   point, nth, act   `kill` (SIGKILL of this process) or `end-worker`, at the n-th time that this point is met
+//   spared   instead of `point` and `nth`: at the first point that is none of these
 //   hourMs what an hour's repetition takes instead
 // Test only: the program knows nothing of this file, and has no switch for it.
 import { appendFileSync, readFileSync } from 'node:fs';
@@ -15,6 +16,7 @@ import { isMainThread, Worker } from 'node:worker_threads';
 
 const order = JSON.parse(process.env.RESEAL_KILL_POINTS ?? '{}');
 const counts = new Map();
+const spared = order.spared && new Set(order.spared);
 const root = order.root ?? '/';
 
 if (isMainThread && order.root) {
@@ -30,7 +32,7 @@ function at(point, worker = null) {
   const n = (counts.get(point) ?? 0) + 1;
   counts.set(point, n);
   if (n === 1) appendFileSync(order.seen, `${point}\n`);
-  if (point !== order.point || n !== order.nth) return;
+  if (spared ? spared.has(point) : point !== order.point || n !== order.nth) return;
   appendFileSync(order.fired, `${order.act} ${point}\n`);
   if (order.act === 'end-worker') return void worker?.terminate();
   process.kill(process.pid, 'SIGKILL');
@@ -70,7 +72,7 @@ function placeOf(path) {
   if (place.startsWith('..')) return null;
   return place
     .split('/')
-    .map((name) => (/^\d|^[0-9A-Z]{20,}$|@|\.tmp$/.test(name) ? '*' : name))
+    .map((name) => (/^\d|^[0-9A-Z]{20,}$|@|\.tmp$|^\.new-/.test(name) ? '*' : name))
     .join('/');
 }
 

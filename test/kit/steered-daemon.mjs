@@ -3,9 +3,9 @@ import { openLog } from '../../dist/base/log.js';
 import { loadSite } from '../../dist/config/site.js';
 
 // The daemon as `serve` runs it, but for a clock that its parent sets forward and an hour that is short.
-// Arguments: --root DIR. Each message from the parent is so many milliseconds that pass.
+// Arguments: --root DIR. Each message from the parent is so many milliseconds that pass; STEERED_AHEAD are those that have passed.
 
-let passed = 0;
+let passed = Number(process.env.STEERED_AHEAD ?? 0);
 process.on('message', (ms) => {
   passed += ms;
 });

@@ -127,11 +127,16 @@ describe('the order of 250 and commit', () => {
 
 describe('limits', () => {
   it('one client too many gets 421, and the place is free again when another leaves', async () => {
-    const { receiver } = await startIntake(new Map(), { maxClients: 1 });
+    const turnedAway: unknown[] = [];
+    const { receiver } = await startIntake(new Map(), {
+      maxClients: 1,
+      turnedAway: (...which) => turnedAway.push(which),
+    });
     const port = receiver.port ?? 0;
     const first = new Client({ port });
     expect(await first.reply()).toMatch(/^220 /);
     await play(port, 'S: 421 lists.example Too many\nEND');
+    expect(turnedAway).toEqual([['all', '127.0.0.1']]);
     first.send('QUIT\r\n');
     expect(await first.reply()).toMatch(/^221 /);
     expect(await first.reply()).toBeNull();

@@ -52,6 +52,8 @@ function recording(
       }),
     rename: (from: string, to: string) =>
       call(`rename ${short(from)} ${short(to)}`, () => realFiles.rename(from, to)),
+    link: (from: string, to: string) =>
+      call(`link ${short(from)} ${short(to)}`, () => realFiles.link(from, to)),
     remove: (path: string) => call(`remove ${short(path)}`, () => realFiles.remove(path)),
     syncFolder: (path: string) => call(`fsync ${short(path)}`, () => realFiles.syncFolder(path)),
     read: (path: string) => realFiles.read(path),
@@ -191,6 +193,43 @@ describe('receive and commit', () => {
     expect(await spool.incoming()).toEqual([id]);
   });
 
+  it('handIn: the daemon takes it only when it can fail no more, and never if it failed', async () => {
+    let failing: Error | null = null;
+    const files = recording((call) => (call === 'fsync incoming' ? failing : null));
+    const daemon = await openSpool(files.folder);
+    const seen: string[][] = [];
+    const { syncFolder } = files;
+    files.syncFolder = async (path) => {
+      if (path.endsWith('incoming')) seen.push(await daemon.incoming());
+      await syncFolder(path);
+    };
+    const spool = await openSpool(files.folder, files);
+    const handIn = async () => {
+      const id = newId(t0);
+      await spool.receive(id, line, body);
+      files.calls.length = 0;
+      return {
+        id,
+        handed: await spool.handIn(id).then(
+          () => null,
+          (error: unknown) => error,
+        ),
+      };
+    };
+    const first = await handIn();
+    expect(first.handed).toBeNull();
+    expect(files.calls).toEqual(['link tmp/ID incoming/ID', 'fsync incoming', 'remove tmp/ID']);
+    failing = systemError('EIO');
+    const second = await handIn();
+    expect(second.handed).toMatchObject({ code: 'EIO' });
+    expect(seen).toEqual([[], [first.id]]);
+    expect(await daemon.incoming()).toEqual([first.id]);
+    failing = null;
+    await spool.discard(second.id);
+    expect(contents(files.folder)).toEqual({ tmp: 0, incoming: 1, messages: 0, quarantine: 0 });
+    await expect(spool.handIn(second.id)).rejects.toMatchObject({ code: 'spool-missing' });
+  });
+
   it('takes a message back that could not be made durable', async () => {
     const files = recording((call) => (call === 'fsync incoming' ? systemError('EIO') : null));
     const spool = await openSpool(files.folder, files);
@@ -300,6 +339,24 @@ describe('each step again, after a crash in between', () => {
     expect(readdirSync(join(folder, 'tmp'))).toEqual([]);
     expect(await spool.incoming()).toEqual([id]);
   });
+});
+
+it('a start beside a command that has just moved its message on does not fail', async () => {
+  const folder = tempFolder();
+  const daemon = await openSpool(folder, {
+    ...realFiles,
+    // It moves between the look into the folder and the look at the file.
+    list: async (path) => {
+      const names = await realFiles.list(path);
+      if (path.endsWith('tmp')) await command.handIn(id);
+      return names;
+    },
+  });
+  const command = await openSpool(folder);
+  const id = newId(t0);
+  await command.receive(id, line, body);
+  await daemon.cleanTmp(0);
+  expect(contents(folder)).toMatchObject({ tmp: 0, incoming: 1 });
 });
 
 describe('place', () => {

@@ -2,10 +2,11 @@ import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Random, randomOf } from '../fuzz/random.ts';
+import { canForget, type ForgetfulDisk, makeForgetfulDisk } from '../kit/forgetful-disk.ts';
 import type { Identity } from '../kit/pki.ts';
 import { type Auditor, makeAuditor } from './auditor.ts';
-import { forgetCrashes, makeDue } from './due.ts';
-import { type Fault, planRound, type Round, wordsOfFault } from './plan.ts';
+import { passTime, retryQuarantined } from './due.ts';
+import { type Fault, type Known, planRound, type Round, wordsOfFault } from './plan.ts';
 import { isSafeToRepeat, makePost, type Post, sendAll, sendOne, usualKind } from './posts.ts';
 import { moods, startTortureRelay, type TortureRelay } from './relay.ts';
 import { makeSite, type TortureSite } from './site.ts';
@@ -26,7 +27,14 @@ export interface TortureReport {
   readonly seed: number;
   readonly rounds: number;
   readonly faults: Readonly<Record<string, number>>;
-  readonly points: { readonly met: number; readonly killedAt: number };
+  readonly points: {
+    readonly met: number;
+    readonly killedAt: number;
+    /** Points that no daemon died at, and why. */
+    readonly never: readonly string[];
+  };
+  /** Messages that an operator took out of quarantine: their worker was ended twice. */
+  readonly quarantined: number;
   readonly messages: { readonly offered: number; readonly accepted: number };
   /** (message, member) pairs by what became of them. */
   readonly pairs: Readonly<Record<string, number>>;
@@ -44,6 +52,10 @@ export interface TortureReport {
 const connections = 5;
 /** A round that nothing ends by itself ends then. */
 const roundMs = 8000;
+const hourMs = 3_600_000;
+
+const atPoint = 'kill -9 at a named point';
+const whenQuiet = 'kill -9 when quiet';
 const mostNewcomers = 30;
 
 /** Runs rounds of load and faults against the real daemon, and accounts for every copy. */
@@ -65,18 +77,22 @@ class Campaign {
   readonly #site: TortureSite;
   readonly #notes: Notes;
   readonly #auditor: Auditor;
-  readonly #notesFolder: string;
   readonly #posts: Post[] = [];
   readonly #newcomers: Identity[] = [];
   readonly #faults = new Map<string, number>();
+  /** In what rounds each point was met. */
+  readonly #metIn = new Map<string, Set<string>>();
+  readonly #disk: ForgetfulDisk | null;
+  #seen = 0;
   #fired = 0;
+  #quarantined = 0;
 
   private constructor(options: TortureOptions, relay: TortureRelay, site: TortureSite) {
     this.#options = options;
     this.relay = relay;
     this.#site = site;
-    this.#notesFolder = join(options.folder, 'notes');
-    this.#notes = takeNotes(this.#notesFolder);
+    this.#notes = takeNotes(join(options.folder, 'notes'));
+    this.#disk = canForget() ? makeForgetfulDisk(join(site.root, 'spool')) : null;
     const scratch = join(options.folder, 'scratch');
     mkdirSync(scratch);
     const { folder, say } = options;
@@ -92,16 +108,20 @@ class Campaign {
   /** One life of the daemon: load, a fault, and the books after it. */
   async round(index: number): Promise<void> {
     const random = randomOf(this.#options.seed, index);
-    const round = planRound(random, lines(this.#notes.seen), this.#leastKilled());
+    const round = planRound(random, this.#known());
     const { fault } = round;
-    const where = `round ${index}, ${wordsOfFault(fault)}${round.mood ? `, relay ${round.mood}` : ''}`;
+    const where = `round ${index}, ${wordsOfFault(fault)}${round.powerCut ? ', power cut' : ''}${round.mood ? `, relay ${round.mood}` : ''}`;
     this.#auditor.enter(where);
     const posts = await this.#makePosts(random, round);
+    if (round.passesMs > 0 && index > 0) await passTime(this.#site.root, round.passesMs);
     const order = 'order' in fault ? fault.order : null;
+    const disk = round.powerCut ? this.#disk : null;
+    disk?.begin();
     const victim = startVictim(this.#site.root, {
-      notes: this.#notesFolder,
+      notes: this.#notes,
       order,
       hourMs: round.hourMs,
+      ...(disk ? { env: disk.env } : {}),
     });
     const port = await victim.ready;
     if (port !== null) await this.#live(victim, port, round, posts);
@@ -109,6 +129,10 @@ class Campaign {
     this.#notes.mendDisk();
     this.relay.mood = null;
     this.#judgeEnding(ending, fault);
+    if (disk && ending.signal === 'SIGKILL') {
+      this.#count('power cut with it');
+      disk.cut();
+    }
     await this.#auditor.audit(index % 20 === 19);
     const answered = posts.filter((post) => post.accepted.length > 0).length;
     this.#options.say(
@@ -143,8 +167,6 @@ class Campaign {
   async #live(victim: Victim, port: number, round: Round, posts: readonly Post[]): Promise<void> {
     const { fault, sessions } = round;
     this.#auditor.expectEmptyTmp();
-    if (!round.remembers) await forgetCrashes(this.#site.root);
-    if (round.retries) await makeDue(this.#site.root);
     this.relay.mood = round.mood === null ? null : (moods[round.mood] ?? null);
     const load = sendAll(posts, { port, sessions, isOver: victim.isOver });
     switch (fault.kind) {
@@ -218,13 +240,16 @@ class Campaign {
   }
 
   #judgeEnding({ code, signal, noise }: Ending, fault: Fault): void {
-    this.#count(this.#nameOf(fault));
+    const { name, isMet } = this.#nameOf(fault);
+    this.#count(name);
+    this.#noteSeen(name);
+    const isKilled = isMet && fault.kind === 'terminate';
     const isStopped = fault.kind === 'terminate' || (fault.kind === 'disk' && fault.trouble === 'log');
     // It cannot write down that it stops, and says so.
     const isTold = isStopped && fault.kind === 'disk';
     const strange = noise.filter((line) => !(isTold && line.includes('the disk did not take')));
     // EX_IOERR of sysexits.h: systemd starts it again.
-    const isRight = isStopped ? code === 0 || (isTold && code === 74) : signal === 'SIGKILL';
+    const isRight = isStopped && !isKilled ? code === 0 || (isTold && code === 74) : signal === 'SIGKILL';
     if (!isRight) this.#wrong(`the daemon ended with ${signal ?? code}: ${noise.slice(-5).join(' | ')}`);
     if (strange.length > 0) this.#wrong(`on stderr: ${strange.slice(0, 5).join(' | ')}`);
   }
@@ -236,14 +261,15 @@ class Campaign {
   /** Lets everything come to its end, and settles the accounts. */
   async end(): Promise<void> {
     this.#auditor.enter('at the end');
-    const victim = startVictim(this.#site.root, { notes: this.#notesFolder, order: null, hourMs: 500 });
+    const victim = startVictim(this.#site.root, { notes: this.#notes, order: null, hourMs: 500 });
     const port = await victim.ready;
     const unsent = this.#newcomers.filter((one) => !this.#hasWritten(one));
     const last = unsent.map((one) => makePost(this.#site, 'certificate', one, 100));
     this.#posts.push(...last);
     if (port !== null) await sendAll(last, { port, sessions: 1, isOver: victim.isOver });
     const isDone = async (): Promise<boolean> => {
-      await makeDue(this.#site.root);
+      await passTime(this.#site.root, hourMs);
+      this.#quarantined += await retryQuarantined(this.#site.root);
       await pause(2500);
       this.#auditor.readRelay();
       return this.#auditor.unfinished() === 0;
@@ -254,33 +280,55 @@ class Campaign {
     if (port !== null && !(await soon(agrees, 10_000)))
       this.#wrong(`the certificate directory: ${await this.#auditor.directoryDiffers()}`);
     victim.signal('SIGTERM');
-    this.#judgeEnding(await victim.ended, { kind: 'terminate', ms: 0 });
+    this.#judgeEnding(await victim.ended, { kind: 'terminate', ms: 0, order: null });
     await this.#auditor.close();
   }
 
-  /** Points that no daemon has died at yet. */
-  #leastKilled(): string[] {
-    const fired = new Set(lines(this.#notes.fired));
-    return lines(this.#notes.seen).filter((point) => !fired.has(`kill ${point}`));
+  #known(): Known {
+    const killedAt = lines(this.#notes.fired).flatMap((line) => /^kill (.*)$/.exec(line)?.[1] ?? []);
+    return { seen: lines(this.#notes.seen), killedAt };
+  }
+
+  /** Notes in what kind of round the last daemon met its points. */
+  #noteSeen(kind: string): void {
+    const all = readFileSync(this.#notes.seen, 'utf8');
+    for (const point of all.slice(this.#seen).split('\n').filter(Boolean))
+      this.#metIn.set(point, (this.#metIn.get(point) ?? new Set()).add(kind));
+    this.#seen = all.length;
+  }
+
+  #neverKilledAt(): string[] {
+    const { seen, killedAt } = this.#known();
+    return seen
+      .filter((point) => !killedAt.includes(point))
+      .map((point) => {
+        const kinds = [...(this.#metIn.get(point) ?? [])];
+        // Where daemons are killed at points, it is only a matter of rounds.
+        const isRare = !kinds.some((kind) => kind.startsWith(atPoint) || kind.startsWith(whenQuiet));
+        return `${point}: ${isRare ? `met only in rounds with ${kinds.join('; ')}` : 'not chosen yet'}`;
+      });
   }
 
   /** What really happened: a point that was not met in a round is not where the daemon died. */
-  #nameOf(fault: Fault): string {
+  #nameOf(fault: Fault): { name: string; isMet: boolean } {
     const fired = readFileSync(this.#notes.fired, 'utf8').length;
     const isMet = fired > this.#fired;
     this.#fired = fired;
-    switch (fault.kind) {
-      case 'kill-at':
-        return isMet ? 'kill -9 at a named point' : 'kill -9 when quiet';
-      case 'kill-after':
-        return 'kill -9 at some moment';
-      case 'terminate':
-        return 'SIGTERM';
-      case 'end-worker':
-        return isMet ? 'worker ended, then kill -9' : 'kill -9 when quiet';
-      case 'disk':
-        return `${wordsOfFault(fault)}, then ${fault.trouble === 'log' ? 'SIGTERM' : 'kill -9'}`;
-    }
+    const nameOf = (): string => {
+      switch (fault.kind) {
+        case 'kill-at':
+          return isMet ? atPoint : whenQuiet;
+        case 'kill-after':
+          return 'kill -9 at some moment';
+        case 'terminate':
+          return isMet ? `${atPoint}, before or after SIGTERM` : 'SIGTERM';
+        case 'end-worker':
+          return isMet ? 'worker ended, then kill -9' : whenQuiet;
+        case 'disk':
+          return `${wordsOfFault(fault)}, then ${fault.trouble === 'log' ? 'SIGTERM' : 'kill -9'}`;
+      }
+    };
+    return { name: nameOf(), isMet };
   }
 
   #count(fault: string): void {
@@ -297,8 +345,10 @@ class Campaign {
       faults: Object.fromEntries([...this.#faults].sort()),
       points: {
         met: lines(this.#notes.seen).length,
-        killedAt: lines(this.#notes.seen).length - this.#leastKilled().length,
+        killedAt: this.#known().killedAt.length,
+        never: this.#neverKilledAt(),
       },
+      quarantined: this.#quarantined,
       messages: {
         offered: this.#posts.filter((post) => post.answers.length > 0).length,
         accepted: this.#posts.filter((post) => post.accepted.length > 0).length,

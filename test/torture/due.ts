@@ -1,32 +1,51 @@
 import { join } from 'node:path';
-import { retryAll, retryMessage } from '../../src/flow/operator/queue-control.ts';
+import { sql } from 'kysely';
+import { retryMessage } from '../../src/flow/operator/queue-control.ts';
 import { type Database, openDatabase } from '../../src/store/database.ts';
 import { openSpool } from '../../src/store/spool.ts';
 
 // What time and operators do, beside the running daemon.
 
-/** Takes the deaths so far for nobody's fault: no message is to be parked for them. */
-export function forgetCrashes(root: string): Promise<void> {
-  return onDatabase(root, async (database) => {
-    await database.q.updateTable('starts').set({ clean: 1 }).execute();
+/** Time goes by: what waits for its next try, or is parked, waits so much less, and the daemon's deaths are so long ago. */
+export function passTime(root: string, ms: number): Promise<void> {
+  return onDatabase(root, async ({ q }) => {
+    const earlier = <T extends string>(column: T) => sql<number>`${sql.ref(column)} - ${ms}`;
+    await q
+      .updateTable('starts')
+      .set({ at: earlier('at') })
+      .execute();
+    await q
+      .updateTable('messages')
+      .set({ nextAt: earlier('nextAt') })
+      .execute();
+    const waits = ['pending', 'deferred'] as const;
+    await q
+      .updateTable('deliveries')
+      .set({ nextAt: earlier('nextAt') })
+      .where('state', 'in', waits)
+      .execute();
   });
 }
 
-/** Makes due what was put off, parked or put aside, as if time had gone by and somebody had looked. */
-export function makeDue(root: string): Promise<void> {
+/** An operator looked at what is in quarantine, and gives it one more try. Gives the number of messages. */
+export function retryQuarantined(root: string): Promise<number> {
   return onDatabase(root, async (database) => {
-    const doer = { who: 'the test', now: Date.now() };
     const spool = await openSpool(join(root, 'spool'));
-    await retryAll({ database, spool }, doer);
-    const query = database.q.selectFrom('messages').select('id').where('state', '=', 'quarantine');
-    for (const { id } of await query.execute()) await retryMessage({ database, spool }, id, doer);
+    const doer = { who: 'the test', now: Date.now() };
+    const found = await database.q
+      .selectFrom('messages')
+      .select('id')
+      .where('state', '=', 'quarantine')
+      .execute();
+    for (const { id } of found) await retryMessage({ database, spool }, id, doer);
+    return found.length;
   });
 }
 
-async function onDatabase(root: string, work: (database: Database) => Promise<void>): Promise<void> {
+async function onDatabase<T>(root: string, work: (database: Database) => Promise<T>): Promise<T> {
   const database = await openDatabase(join(root, 'spool/reseal.db'), { check: false });
   try {
-    await work(database);
+    return await work(database);
   } finally {
     await database.close();
   }

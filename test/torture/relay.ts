@@ -21,6 +21,9 @@ export interface Mood {
   readonly onceIn: number;
 }
 
+/** As an answer: one octet a second of one that is never whole. */
+const drip = '\0drip';
+
 /** What misbehaviour there is, by name. */
 export const moods: Readonly<Record<string, Mood>> = {
   'drops amid the content': { stage: 'BODY', answer: drop, onceIn: 6 },
@@ -34,6 +37,8 @@ export const moods: Readonly<Record<string, Mood>> = {
   'answers the dot with garbage': { stage: '.', answer: '\u0007 well', onceIn: 8 },
   'falls silent at the dot': { stage: '.', answer: hang, onceIn: 10 },
   'falls silent at EHLO': { stage: 'EHLO', answer: hang, onceIn: 3 },
+  'greets an octet a second': { stage: 'CONN', answer: drip, onceIn: 2 },
+  'answers the dot an octet a second': { stage: '.', answer: drip, onceIn: 10 },
 };
 
 /** A relay that counts what it took. */
@@ -64,7 +69,11 @@ export async function startTortureRelay(random: Random): Promise<TortureRelay> {
   const answer = (stage: Stage, info: StageInfo): string | null => {
     if (stage === 'RCPT' && info.to.startsWith('refused')) return '550 5.1.1 nobody of that name';
     const { mood } = relay;
-    return mood !== null && mood.stage === stage && random.once(mood.onceIn) ? mood.answer : null;
+    if (mood === null || mood.stage !== stage || !random.once(mood.onceIn)) return null;
+    if (mood.answer !== drip) return mood.answer;
+    const timer = setInterval(() => info.socket.write('2'), 1000);
+    info.socket.once('close', () => clearInterval(timer));
+    return hang;
   };
   const sink = await startSink({ answer });
   const relay: TortureRelay = {

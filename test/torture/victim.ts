@@ -1,17 +1,20 @@
 import { spawn } from 'node:child_process';
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { canFail, makeFailingDisk } from '../kit/failing-disk.ts';
 
-/** What may be wrong with the disk: no space, fsync fails now and then, or the database's log cannot be made durable. */
-export type DiskTrouble = 'full' | 'fsync' | 'log';
+/**
+ * What may be wrong with the disk: no space, fsync fails now and then, the database's log cannot be made durable, or
+ * SQLite cannot write (the system call fails, by failing-disk.c).
+ */
+export type DiskTrouble = 'full' | 'fsync' | 'log' | 'io';
 
 /** What shall happen inside the daemon, and at which of the points that kill-points.mjs names. */
-export interface Order {
-  readonly point: string;
-  readonly nth: number;
-  readonly act: 'kill' | 'end-worker';
-}
+export type Order =
+  | { readonly point: string; readonly nth: number; readonly act: 'kill' | 'end-worker' }
+  /** At the first point that is met and none of these. */
+  | { readonly spared: readonly string[]; readonly act: 'kill' };
 
 /** How a process ended. */
 export interface Ending {
@@ -36,6 +39,8 @@ const project = fileURLToPath(new URL('../../', import.meta.url));
 export interface Notes {
   readonly seen: string;
   readonly fired: string;
+  /** For the daemon's environment. */
+  readonly env: Readonly<Record<string, string>>;
   breakDisk(trouble: DiskTrouble): void;
   mendDisk(): void;
 }
@@ -45,30 +50,44 @@ export function takeNotes(folder: string): Notes {
   mkdirSync(folder, { recursive: true });
   const [seen, fired] = [join(folder, 'seen'), join(folder, 'fired')];
   for (const file of [seen, fired]) writeFileSync(file, '');
+  const failing = canFail ? makeFailingDisk() : null;
   return {
     seen,
     fired,
-    breakDisk: (trouble) => writeFileSync(join(folder, 'disk'), trouble),
-    mendDisk: () => rmSync(join(folder, 'disk'), { force: true }),
+    env: failing?.env ?? {},
+    breakDisk: (trouble) => {
+      if (trouble === 'io') failing?.fail(['write'], 'EIO', 'reseal.db');
+      else writeFileSync(join(folder, 'disk'), trouble);
+    },
+    mendDisk: () => {
+      failing?.mend();
+      rmSync(join(folder, 'disk'), { force: true });
+    },
   };
 }
 
 /** Starts the daemon on `root`; what it says goes to `root/log/stderr`, too. */
 export function startVictim(
   root: string,
-  d: { readonly notes: string; readonly order: Order | null; readonly hourMs: number },
+  d: {
+    readonly notes: Notes;
+    readonly order: Order | null;
+    readonly hourMs: number;
+    /** Of the disk that its files are on. */
+    readonly env?: Readonly<Record<string, string>>;
+  },
 ): Victim {
   mkdirSync(join(root, 'log'), { recursive: true });
   const { notes, order, hourMs } = d;
-  const [seen, fired, disk] = ['seen', 'fired', 'disk'].map((name) => join(notes, name));
-  const points = { root, seen, fired, disk, hourMs, ...order };
+  const { seen, fired } = notes;
+  const points = { root, seen, fired, disk: join(dirname(seen), 'disk'), hourMs, ...order };
   const preload = join(project, 'test/kit/kill-points.mjs');
   const child = spawn(
     process.execPath,
     ['--import', preload, join(project, 'dist/cli/main.js'), 'serve', '--root', root],
     {
       cwd: root,
-      env: { ...process.env, RESEAL_KILL_POINTS: JSON.stringify(points) },
+      env: { ...process.env, ...(d.env ?? notes.env), RESEAL_KILL_POINTS: JSON.stringify(points) },
       stdio: ['ignore', 'ignore', 'pipe'],
     },
   );

@@ -9,6 +9,7 @@ import { type JudgeParts, judgeAllRefusals } from '../delivery/judge-refusals.ts
 import { askAboutWaiting } from '../harvest/ask-owners.ts';
 import { everyList, type ListContext } from '../lists/list-context.ts';
 import type { EvidenceCare } from '../revocation/keep-evidence.ts';
+import { jumpOfClock } from './clock-jump.ts';
 import { endingNotice, warnOfEnding } from './expiry-care.ts';
 import { type HousekeepingParts, houseWork } from './housekeeping.ts';
 import { careForListKeys, type KeyCareParts } from './key-expiry.ts';
@@ -26,6 +27,8 @@ export interface CareParts extends HousekeepingParts, BestParts, JudgeParts, Omi
 export interface Cared {
   readonly counts: Readonly<Record<string, number>>;
   readonly failed: readonly { readonly work: string; readonly detail: string }[];
+  /** When the clock jumped, if nothing was ended or forgotten by age for that; else null. */
+  readonly jumpedTo: number | null;
 }
 
 /** A record of a warning is of no use when the certificate has long ended. */
@@ -51,6 +54,9 @@ export async function takeCare(parts: CareParts): Promise<Cared> {
     return sum;
   };
   const expiresAt = now + parts.lifetimeMs;
+  const jumpedTo = await jumpOfClock(q, now);
+  const isTimeSure = jumpedTo === null;
+  if (jumpedTo !== null) log.event('clock-jumped', { detail: wordsOfJump(jumpedTo) });
   const failed: { work: string; detail: string }[] = [];
   const counts = await eachAlone(
     {
@@ -63,8 +69,9 @@ export async function takeCare(parts: CareParts): Promise<Cared> {
       refusals: () => judgeAllRefusals(parts),
       authors: () => ofLists((list) => tellAuthors(parts, list)),
       reports: () => ofLists((list) => reportToOwners(parts, list)),
-      warnings: () => forgetNotices(q, { kind: endingNotice, before: now - warningKeptMs }),
-      ...houseWork(parts, lists),
+      warnings: async () =>
+        isTimeSure ? forgetNotices(q, { kind: endingNotice, before: now - warningKeptMs }) : 0,
+      ...houseWork(parts, lists, { isTimeSure }),
       // Last: what is fetched may be long in coming.
       evidence: parts.evidence.keep,
     },
@@ -76,5 +83,10 @@ export async function takeCare(parts: CareParts): Promise<Cared> {
   );
   log.event('housekeeping', counts);
   if (Object.values(counts).some((count) => count > 0)) parts.wakeDelivery();
-  return { counts, failed };
+  return { counts, failed, jumpedTo };
+}
+
+/** Of a jump of the clock, for the log and a person. */
+export function wordsOfJump(jumpedTo: number): string {
+  return `the clock went on for more than two hours without housekeeping, to ${new Date(jumpedTo).toISOString()}: it jumped, or nothing ran; nothing ends by age or is forgotten until half an hour later`;
 }

@@ -42,36 +42,45 @@ const longestBounceMs = 365 * dayMs;
  * The work that ends what waited too long and forgets what is over, in order: held copies past their time, posts that no
  * moderator answered, what stayed in quarantine, leases of attempts that nobody wrote down, copies put off by a clock that
  * was ahead, postings that are over, files that serve nothing any more, rows and ledger beyond `retention`. Each piece gives
- * how much.
+ * how much. Unless `isTimeSure` (`jumpOfClock`) nothing ends, is freed or forgotten by its age.
  */
-export function houseWork(parts: HousekeepingParts, lists: readonly ListContext[]) {
+export function houseWork(
+  parts: HousekeepingParts,
+  lists: readonly ListContext[],
+  { isTimeSure }: { readonly isTimeSure: boolean },
+) {
   const { database, spool, node } = parts;
   const now = parts.clock.now();
   const before = now - parts.retentionMs;
+  const byAge = (work: () => Promise<number>) => (isTimeSure ? work : async () => 0);
   return {
-    expired: async () => {
+    expired: byAge(async () => {
       let sum = 0;
       for (let rows = batch; rows === batch; sum += rows)
         rows = (await database.write((tx) => expireDue(tx, { now, limit: batch }))).length;
       return sum;
-    },
-    unmoderated: async () => {
+    }),
+    unmoderated: byAge(async () => {
       let sum = 0;
       for (const { id: listId, policy } of lists) {
         const d = { listId, before: now - policy['held.days'] * dayMs, at: now };
         sum += await database.write((tx) => expirePostings(tx, d));
       }
       return sum;
+    }),
+    temporary: async () => {
+      // What a killed `inject` left; no client takes a day for a message.
+      if (isTimeSure) await spool.cleanTmp(now - dayMs);
+      return removeTemporary(parts.certificates, writtenWithinMs);
     },
-    temporary: () => removeTemporary(parts.certificates, now - writtenWithinMs),
-    quarantine: () => endQuarantine(parts, { now, keptMs: parts.quarantineMs }),
-    leases: () => freeExpiredLeases(database.q, now),
+    quarantine: byAge(() => endQuarantine(parts, { now, keptMs: parts.quarantineMs })),
+    leases: byAge(() => freeExpiredLeases(database.q, now)),
     broughtBack: async () => {
       const d = { now, latest: now + longestDelayMs, expiresBy: now + parts.lifetimeMs };
       return (await bringBack(database.q, d)) + (await bringBackMessages(database.q, d));
     },
     ended: () => endPostings(parts),
-    removed: async () => {
+    removed: byAge(async () => {
       for (let sum = 0; ; ) {
         const ids = await messagesToClean(database.q, { node, before: now, limit: batch });
         for (const id of ids) {
@@ -81,8 +90,8 @@ export function houseWork(parts: HousekeepingParts, lists: readonly ListContext[
         sum += ids.length;
         if (ids.length < batch) return sum;
       }
-    },
-    forgotten: async () => {
+    }),
+    forgotten: byAge(async () => {
       const replayDays = Math.max(30, ...lists.map((list) => list.policy['replay.days']));
       await forgetSignatures(database.q, now - replayDays * dayMs);
       await forgetRefusals(database.q, now - longestBounceMs);
@@ -94,6 +103,6 @@ export function houseWork(parts: HousekeepingParts, lists: readonly ListContext[
       for (let rows = batch; rows === batch; )
         rows = await database.write((tx) => forgetLedger(tx, { before, limit: batch }));
       return sum;
-    },
+    }),
   } satisfies Record<string, () => Promise<number>>;
 }

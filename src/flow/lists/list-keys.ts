@@ -111,10 +111,13 @@ export async function makeListKeys(order: ListKeyOrder): Promise<ListKeyFiles> {
   });
 }
 
+/** How the names of folders begin in which keys are made; a command that is killed leaves its own. */
+export const unfinished = '.new-';
+
 /** Makes a folder beside another one and fills it; it goes if that fails. */
 async function beside<T>(folder: string, fill: (made: string) => Promise<T>): Promise<T> {
   await ensureFolder(dirname(folder));
-  const made = await mkdtemp(join(dirname(folder), '.new-'));
+  const made = await mkdtemp(join(dirname(folder), unfinished));
   try {
     return await fill(made);
   } catch (error) {

@@ -1,5 +1,8 @@
-import { access, constants, stat, statfs } from 'node:fs/promises';
+import { access, constants, readdir, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import { errnoOf, wordsOf } from '../../base/errors.ts';
+import { isTemporary } from '../../base/files.ts';
+import { unfinished } from '../lists/list-keys.ts';
 
 /** One thing that was looked at. `text` says what is wrong and what to do; of what is good, what was found. */
 export interface Finding {
@@ -46,6 +49,28 @@ export async function checkFolder(
     return [finding('problem', path, `${d.what} belongs to user ${info.uid}, not to ${d.uid}: chown it`)];
   }
   return [finding('good', path, `${d.what}: mode and owner are right`)];
+}
+
+/** No command takes longer to make keys. */
+const keysMadeWithinMs = 60_000;
+
+/** What a command left in a folder of keys, or one below it, when it was killed: there may be a private key in it. */
+export async function checkLeftBehind(folder: string, now: number): Promise<Finding[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const found: Finding[] = [];
+  for (const entry of entries) {
+    const path = join(folder, entry.name);
+    const isLeft = isTemporary(entry.name) || entry.name.startsWith(unfinished);
+    if (!isLeft) {
+      if (entry.isDirectory()) found.push(...(await checkLeftBehind(path, now)));
+      continue;
+    }
+    const info = await stat(path).catch(() => null);
+    if (!info || info.ctimeMs > now - keysMadeWithinMs) continue;
+    const text = `a command that was killed left it, perhaps with a private key that nobody uses: rm -r ${path}`;
+    found.push(finding('warning', path, text));
+  }
+  return found;
 }
 
 const leastFree = 100_000_000;

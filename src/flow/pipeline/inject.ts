@@ -49,7 +49,7 @@ export async function inject(parts: IntakeParts, order: InjectOrder): Promise<In
       await parts.spool.discard(id);
       return { outcome: 'refused', text: first.text };
     }
-    await parts.spool.commit(id);
+    await parts.spool.handIn(id);
     return { outcome: 'queued', id };
   } catch (error) {
     await parts.spool.discard(id).catch(() => undefined);

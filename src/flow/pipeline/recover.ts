@@ -21,12 +21,14 @@ export async function recover(d: {
   now: number;
 }): Promise<void> {
   const { database, spool, log, now } = d;
-  const crashes = await recentCrashes(database.q, now - crashWindowMs);
+  const crashes = await recentCrashes(database.q, { now, windowMs: crashWindowMs });
   await recordStart(database.q, { boot: d.boot, at: now });
   await spool.cleanTmp(now);
   const sending = await messagesInFlight(database.q);
   const freed = await freeLeases(database.q, null, now);
-  const opening = (await messagesIn(database.q, ['queued'], 10_000)).filter((one) => one.opens > 0);
+  // Opened again after an hour, or when keys changed, it is still `parked` or `unopened`.
+  const waiting = await messagesIn(database.q, ['queued', 'unopened', 'parked'], 10_000);
+  const opening = waiting.filter((one) => one.opens > 0 && one.nextAt !== null && one.nextAt <= now);
   const inWork = new Set([...sending, ...opening.map((one) => one.id)]);
   for (const id of inWork) {
     const next = afterOpening({ cause: 'interrupted', opens: 1, crashes, now });
