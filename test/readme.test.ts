@@ -205,6 +205,14 @@ describe('what the README names is there', () => {
     expect(named.filter((name) => !Object.hasOwn(scripts, name ?? ''))).toEqual([]);
   });
 
+  it('limits: who delivers to MX hosts, and by DANE', () => {
+    const relays = readme.replace(/\s+/g, ' ').split('## Relays')[1] ?? '';
+    expect(relays).toMatch(/Direct delivery to members' MX hosts is out of scope/);
+    expect(relays).toMatch(/DANE, .* what that server is for/);
+    const example = readFileSync(join(project, 'etc/reseal.yaml.example'), 'utf8').replace(/\n# ?/g, ' ');
+    expect(example).toMatch(/DANE and MX look-ups are the business of the mail server that the relay is/);
+  });
+
   it('places: files and folders', () => {
     const named = [...readme.matchAll(/`((?:src|test|etc|bin|docs|mail_tt2|[A-Z]+\.md)[\w./-]*)`/g)].map(
       ([, path]) => path ?? '',

@@ -20,6 +20,7 @@ import { careForEvidence } from '../flow/revocation/keep-evidence.ts';
 import { startWorkers } from '../smime/workers.ts';
 import { ensureService } from '../store/lists.ts';
 import { lockSpool } from '../store/lock.ts';
+import { siteSecret } from '../store/site-secret.ts';
 import { recordCleanStop } from '../store/starts.ts';
 import { type Listener, openListeners } from './listeners.ts';
 import { openComposer } from './open-composer.ts';
@@ -92,6 +93,7 @@ export async function startApp(
     serviceAddress: site['service.address'],
     retentionMs: site.retention,
     quarantineMs: site['quarantine.days'] * dayMs,
+    secret: await siteSecret(database.q),
     unique,
     wakeDelivery: delivering.ring,
   };

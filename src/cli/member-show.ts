@@ -4,7 +4,7 @@ import { contextOf } from '../flow/lists/list-context.ts';
 import { bounceScore } from '../policy/bounces.ts';
 import { inUse } from '../store/certificates.ts';
 import { deliveriesFor } from '../store/deliveries.ts';
-import { findMember } from '../store/members.ts';
+import { bouncesSince, findMember } from '../store/members.ts';
 import { bouncesOf } from '../store/refusals.ts';
 import { addressOf, listNamed } from './arguments.ts';
 import { cliFault } from './faults.ts';
@@ -32,7 +32,7 @@ async function show(session: Session, name: string, text: string): Promise<void>
   if (!member) throw cliFault('member-unknown', { list: row.address, address });
   const { policy } = contextOf(row, site.defaults);
   const days = policy['bounce.days'];
-  const since = Math.max(member.since, now - days * dayMs);
+  const since = Math.max(bouncesSince(member), now - days * dayMs);
   const bounces = await bouncesOf(q, { listId: row.id, address, since });
   const score = bounceScore(policy, bounces, now);
   const certificate = await inUse(q, address, 'enc');
@@ -43,6 +43,7 @@ async function show(session: Session, name: string, text: string): Promise<void>
     address,
     name: member.name,
     state: member.state,
+    suspendedBy: member.suspendedBy,
     since: instant(member.since),
     settings: member.settings,
     certificate: certificate && { sha256: certificate.sha256, notAfter: instant(certificate.notAfter) },
@@ -58,7 +59,7 @@ async function show(session: Session, name: string, text: string): Promise<void>
   };
   const settings = Object.entries(member.settings).map(([key, set]) => `${key}=${String(set)}`);
   output.result(value, [
-    `${address}${member.name === '' ? '' : ` (${printable(member.name)})`}: ${member.state}, member of ${row.address} since ${dayOf(member.since)}`,
+    `${address}${member.name === '' ? '' : ` (${printable(member.name)})`}: ${member.state}${member.suspendedBy ? ' by bounce.action' : ''}, member of ${row.address} since ${dayOf(member.since)}`,
     `  settings     ${settings.join(' ') || "the list's"}`,
     `  certificate  ${certificate ? `${now > certificate.notAfter ? 'EXPIRED' : 'until'} ${dayOf(certificate.notAfter)}` : 'none'}`,
     `  copies       ${value.held} held, ${value.deferred} deferred`,

@@ -14,7 +14,6 @@ import {
 } from '../store/members.ts';
 import { touch } from '../store/meta.ts';
 import { cancelFor, releaseHeld } from '../store/outcomes.ts';
-import { forgetBounces } from '../store/refusals.ts';
 import { addressOf, listNamed, oneOf } from './arguments.ts';
 import { cliFault } from './faults.ts';
 import { addMemberImport } from './member-import.ts';
@@ -206,9 +205,10 @@ async function set(session: Session, name: string, text: string, options: SetOpt
       settings,
       ...(options.name === undefined ? {} : { name: options.name }),
       ...(state ? { state } : {}),
+      // He is given another chance: what was refused until now counts no more, also if it is heard of later.
+      ...(options.resume ? { bouncesFrom: now } : {}),
     };
     await setMember(tx, { listId: row.id, address }, change);
-    if (options.resume) await forgetBounces(tx, { listId: row.id, address });
     // What he reads may be just what these copies waited for; if not, they wait on.
     const reasons = ['weak-cipher', 'unusable'];
     const expiresAt = now + site['queue.lifetime'];

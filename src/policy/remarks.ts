@@ -54,6 +54,12 @@ const checks: readonly Check[] = [
     text: 'send.envelope: grouped shows members to each other: each encrypted copy names the certificates of all who share it',
   },
   {
+    settings: ['bounce.action', 'send.verp'],
+    grave: false,
+    when: (p) => p['bounce.action'] === 'suspend' && p['send.verp'] === 'no',
+    text: 'bounce.action: suspend without send.verp: yes lets whoever knows the Message-IDs of posts forge a member out of the list',
+  },
+  {
     settings: ['send.sign'],
     grave: false,
     when: (p) => p['send.sign'] === 'always',

@@ -1,28 +1,64 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
 /** RFC 5321 4.5.3.1.1: a longer local part need not be taken. */
 const longestLocalPart = 64;
 
 /** What may stand in a local part without quotes (RFC 5322 3.2.3) and needs no extension. */
 const dotAtom = /^[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*$/;
 
-/**
- * The sender that tells by itself whose copy came back, as Mailman and Sympa write it: for `bob@example.org` on
- * `team@lists.example` that is `team-bounces+bob=example.org@lists.example`. `bounces` is LIST-bounces. Null if there is
- * none that every mail server takes: it would be too long, or needs SMTPUTF8.
- */
-export function verpSender(bounces: string, member: string): string | null {
-  const [local, domain] = partsOf(bounces);
-  const [name, host] = partsOf(member);
-  const tagged = `${local}+${name}=${host}`;
-  return tagged.length <= longestLocalPart && dotAtom.test(tagged) ? `${tagged}@${domain}` : null;
+/** RFC 4648 6 in lower case: a mail system may change the case of a local part. */
+const base32 = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** Whose copy of which message. */
+interface Sent {
+  /** LIST-bounces. */
+  readonly bounces: string;
+  readonly member: string;
+  /** The spool id of the message. */
+  readonly message: string;
 }
 
-/** The LIST-bounces address and the member that a VERP sender names; null if the address is none. */
-export function readVerp(address: string): { readonly bounces: string; readonly member: string } | null {
+/** What a VERP sender says. */
+export interface VerpSender {
+  readonly bounces: string;
+  readonly member: string;
+  readonly tag: string;
+}
+
+/**
+ * The sender that tells by itself whose copy came back: for `bob@example.org` on `team@lists.example` that is
+ * `team-bounces+k7d2q4wm=bob=example.org@lists.example`, the form of Mailman and Sympa with a tag before it as in BATV. The tag
+ * can be made with `secret` only: who knows Bob's address cannot send reports about him. Null if there is no such sender
+ * that every mail server takes: it would be too long, or needs SMTPUTF8.
+ */
+export function verpSender(secret: Buffer, sent: Sent): string | null {
+  const [local, domain] = partsOf(sent.bounces);
+  const [name, host] = partsOf(sent.member);
+  const whole = `${local}+${tagFor(secret, sent)}=${name}=${host}`;
+  return whole.length <= longestLocalPart && dotAtom.test(whole) ? `${whole}@${domain}` : null;
+}
+
+/** What a VERP sender says, whoever made it; null if the address, which is canonical, is none. */
+export function readVerp(address: string): VerpSender | null {
   const [local, domain] = partsOf(address);
-  const found = /^([^+]+-bounces)\+(.+)=([^=]+)$/.exec(local);
+  const found = /^([^+]+-bounces)\+([a-z2-7]{8})=(.+)=([^=]+)$/.exec(local);
   if (found === null) return null;
-  const [, bounces, name, host] = found;
-  return { bounces: `${bounces}@${domain}`, member: `${name}@${host}` };
+  const [, bounces, tag = '', name, host] = found;
+  return { bounces: `${bounces}@${domain}`, member: `${name}@${host}`, tag };
+}
+
+/** Whether this sender was made here, for a copy of this message. */
+export function isOwnSender(secret: Buffer, { bounces, member, tag }: VerpSender, message: string): boolean {
+  const own = tagFor(secret, { bounces, member, message });
+  return own.length === tag.length && timingSafeEqual(Buffer.from(own), Buffer.from(tag));
+}
+
+/** 40 bits of HMAC-SHA256. */
+function tagFor(secret: Buffer, { bounces, member, message }: Sent): string {
+  const mac = createHmac('sha256', secret)
+    .update(JSON.stringify([bounces, member, message]))
+    .digest();
+  return Array.from(mac.subarray(0, 8), (octet) => base32[octet & 31]).join('');
 }
 
 function partsOf(address: string): readonly [local: string, domain: string] {

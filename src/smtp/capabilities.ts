@@ -4,6 +4,8 @@ import { type Misfit, notSent, type Outcome } from './outcome.ts';
 
 /** One message in one transaction: for one recipient, or for several who get the same octets. */
 export interface Copy {
+  /** Which message it is a copy of, by its spool id: a relay that stumbles over one takes others. */
+  readonly message: string;
   /** '' is the null sender. */
   readonly from: string;
   /** At least one; all of one way (`Relays.together`). */

@@ -15,6 +15,11 @@ export interface Outcome {
   readonly command: string | null;
   /** The relay itself is out of order: other copies need not try now. */
   readonly relayDown: boolean;
+  /**
+   * The relay gave up, or said nothing, at the end of the content. That may be this message's doing: copies of another one
+   * show whether the relay is out of order.
+   */
+  readonly atContent?: true;
   /** It was not offered to the relay, which could not have taken it. */
   readonly misfit?: Misfit;
   /** It was not tried: the relay has as many as it may be given now. It may come back after this time, in ms. */
@@ -94,7 +99,7 @@ const ourFault = new Set([530, 534, 535, 538]);
 /**
  * What an error means for the copy. Only a 5xx reply to MAIL, RCPT, DATA or the final dot is a refusal (RFC 5321
  * 4.2.1); whatever else goes wrong may go right later. 421, timeouts, garbage and every failure before the first
- * MAIL mean that the relay is out of order.
+ * MAIL mean that the relay is out of order, but for those at the end of a content (`atContent`).
  */
 export function outcomeOf(error: RelayError, phase: Phase): Outcome {
   const reply = error.response ? readReply(error.response) : { code: null, enhanced: null, text: '' };
@@ -102,6 +107,8 @@ export function outcomeOf(error: RelayError, phase: Phase): Outcome {
   const text = reply.text === '' ? plainWords(error.message) : reply.text;
   const command = commandOf(error);
   const outcome = (kind: Outcome['kind'], relayDown: boolean): Outcome => {
+    if (relayDown && command === '.')
+      return { kind, code, enhanced, text, command, relayDown: false, atContent: true };
     return { kind, code, enhanced, text, command, relayDown };
   };
 

@@ -17,10 +17,6 @@ export interface Job {
   stale: number;
 }
 
-/** To how many recipients these copies go. */
-export const recipientsOf = (jobs: readonly Job[]): number =>
-  jobs.reduce((sum, { copy }) => sum + copy.to.length, 0);
-
 /** Ends a job with an outcome for each of its recipients. Never rejects. */
 export async function finish(job: Job, outcomes: readonly Outcome[]): Promise<void> {
   try {

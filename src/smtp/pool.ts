@@ -1,10 +1,12 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Capabilities, Copy } from './capabilities.ts';
 import { StuffedBodies } from './dot-stuffing.ts';
 import { Health } from './health.ts';
+import { forOthers, Line } from './line.ts';
 import { openRelay, type RelayTarget } from './open-relay.ts';
 import { notSent, type Outcome } from './outcome.ts';
 import { makePace, type Pace } from './pace.ts';
-import { finish, finishAll, type Job, nothingToSettle, recipientsOf, type Settle } from './pool-jobs.ts';
+import { finish, finishAll, type Job, nothingToSettle, type Settle } from './pool-jobs.ts';
 import { defaultTimes, type PoolTimes } from './pool-times.ts';
 import { type Errand, Relay } from './relay.ts';
 
@@ -17,6 +19,8 @@ export type { PoolTimes } from './pool-times.ts';
 interface Lane {
   readonly relay: Relay;
   sent: number;
+  /** Of which message it was given a copy last. */
+  message: string | null;
   idleTimer: NodeJS.Timeout | null;
 }
 
@@ -31,7 +35,7 @@ const stopping = notSent('deferred', '4.3.2', 'reseal is stopping');
 export class RelayPool {
   readonly #target: RelayTarget;
   readonly #times: PoolTimes;
-  readonly #jobs: Job[] = [];
+  readonly #line: Line;
   readonly #lanes = new Set<Lane>();
   /** Free lanes; the one used last is used first, so that spare ones grow old and go. */
   readonly #idle: Lane[] = [];
@@ -43,7 +47,7 @@ export class RelayPool {
   #bound: number;
   #timers = new Set<NodeJS.Timeout>();
   #known: { readonly capabilities: Capabilities; readonly at: number } | null = null;
-  #looking: Promise<void> | null = null;
+  #looking: { readonly done: Promise<void>; readonly since: number } | null = null;
   readonly #pace: Pace;
   #paceTimer: NodeJS.Timeout | null = null;
 
@@ -56,6 +60,7 @@ export class RelayPool {
     this.#target = target;
     this.#times = { ...defaultTimes, ...times };
     this.#bound = target.connections;
+    this.#line = new Line({ connections: target.connections, lineMs: this.#times.lineMs });
     this.#pace = makePace(target.perMinute ?? null);
     this.#health = new Health(this.#times, changed);
   }
@@ -65,15 +70,23 @@ export class RelayPool {
     return this.#health.down;
   }
 
-  /** What the relay announced, asked again if that was more than `maxAgeMs` ago. Null if it cannot be asked now. */
-  async look(maxAgeMs: number): Promise<Capabilities | null> {
+  /**
+   * What the relay announced, asked again if that was more than `maxAgeMs` ago. Null if it cannot be asked now, or does not say
+   * within `waitMs`; then nobody else waits for that connection.
+   */
+  async look(maxAgeMs: number, waitMs: number): Promise<Capabilities | null> {
     const isFresh = () => this.#known !== null && performance.now() - this.#known.at <= maxAgeMs;
     if (isFresh() || this.#isFull()) return this.#known?.capabilities ?? null;
     if (this.down !== null || this.#stop.signal.aborted) return null;
-    this.#looking ??= this.#track(this.#dial()).finally(() => {
-      this.#looking = null;
-    });
-    await this.#looking;
+    this.#looking ??= {
+      done: this.#track(this.#dial()).finally(() => {
+        this.#looking = null;
+      }),
+      since: performance.now(),
+    };
+    const { done, since } = this.#looking;
+    const leftMs = since + waitMs - performance.now();
+    if (leftMs > 0) await Promise.race([done, delay(leftMs, undefined, { ref: false })]);
     return isFresh() ? (this.#known?.capabilities ?? null) : null;
   }
 
@@ -86,11 +99,12 @@ export class RelayPool {
       const job: Job = { copy, settle, resolve, reject, stale: 0 };
       const known = this.#stop.signal.aborted
         ? stopping
-        : (this.down ?? this.#pace.turnsAway(recipientsOf(this.#jobs), this.#times.lineMs));
+        : (this.down ?? this.#pace.turnsAway(this.#line.recipients, this.#times.lineMs));
       if (known !== null) void finishAll(job, known);
       else {
-        this.#jobs.push(job);
+        this.#line.push(job);
         this.#dispatch();
+        this.#line.limitWait(copy.message);
       }
     });
   }
@@ -103,7 +117,7 @@ export class RelayPool {
     this.#stop.abort();
     for (const timer of this.#timers) clearTimeout(timer);
     if (this.#paceTimer !== null) clearTimeout(this.#paceTimer);
-    this.#answerWaiting(stopping);
+    this.#line.answer(stopping);
     for (const lane of this.#idle.splice(0)) this.#retire(lane);
     const cutAll = (): void => {
       for (const lane of this.#lanes) lane.relay.destroy();
@@ -117,7 +131,7 @@ export class RelayPool {
   }
 
   #dispatch(): void {
-    while (this.#jobs.length > 0 && this.#mayGo()) {
+    while (this.#line.hasNext(null) && this.#mayGo()) {
       const lane = this.#idle.pop();
       if (lane === undefined) {
         if (!this.#mayDial()) return;
@@ -125,7 +139,7 @@ export class RelayPool {
         continue;
       }
       if (lane.idleTimer !== null) clearTimeout(lane.idleTimer);
-      const job = this.#takeJob();
+      const job = this.#takeJob(lane, null);
       if (job !== undefined) void this.#track(this.#work(lane, job));
     }
   }
@@ -152,7 +166,7 @@ export class RelayPool {
   }
 
   #mayDial(): boolean {
-    if (this.#stop.signal.aborted || this.down !== null || this.#dialling >= this.#jobs.length) return false;
+    if (this.#stop.signal.aborted || this.down !== null || this.#dialling >= this.#line.length) return false;
     const { proven, onTrial } = this.#health;
     return !this.#isFull() && (proven || this.#dialling + (onTrial ? this.#lanes.size : 0) === 0);
   }
@@ -164,7 +178,7 @@ export class RelayPool {
     this.#dialling -= 1;
     if (this.#stop.signal.aborted && !(opened instanceof Relay)) return;
     if (opened instanceof Relay) {
-      const lane: Lane = { relay: opened, sent: 0, idleTimer: null };
+      const lane: Lane = { relay: opened, sent: 0, message: null, idleTimer: null };
       this.#lanes.add(lane);
       void opened.closed.then(() => this.#forget(lane));
       this.#known = { capabilities: opened.capabilities, at: performance.now() };
@@ -195,14 +209,15 @@ export class RelayPool {
     // The one before is sent and not counted yet.
     if (lane.sent + 1 >= this.#times.copiesPerConnection) return null;
     // Nor one that a connection is being opened for: behind another copy it may wait long.
-    if (this.#jobs.length <= this.#dialling || !this.#mayGo()) return null;
-    const job = this.#takeJob();
+    if (this.#line.length <= this.#dialling || !this.#mayGo()) return null;
+    const job = this.#takeJob(lane, lane.message);
     return job === undefined ? null : this.#errand(lane, job, true);
   }
 
-  #takeJob(): Job | undefined {
-    const job = this.#jobs.shift();
+  #takeJob(lane: Lane, following: string | null): Job | undefined {
+    const job = this.#line.take(following);
     this.#pace.count(job?.copy.to.length ?? 0);
+    lane.message = job?.copy.message ?? lane.message;
     return job;
   }
 
@@ -216,14 +231,13 @@ export class RelayPool {
           // The relay had closed a connection that stood idle, or had enough of it; that says nothing about the copy.
           // Every idle connection may be stale, but no copy may go round for ever.
           job.stale += 1;
-          this.#jobs.unshift(job);
+          this.#line.putBack(job);
           this.#dispatch();
           return;
         }
-        // For the others the command means nothing: it was not theirs.
-        const down = outcomes.find((one) => one.relayDown);
-        if (down !== undefined) this.#markDown({ ...down, command: null });
-        else if (outcomes.some((one) => one.code !== null)) this.#health.answered();
+        const down = this.#line.ended(job, outcomes);
+        if (down !== null) this.#markDown(forOthers(down));
+        else if (outcomes.some((one) => one.code !== null && !one.atContent)) this.#health.answered();
         await finish(job, outcomes);
       },
     };
@@ -259,16 +273,12 @@ export class RelayPool {
 
   #markDown(outcome: Outcome, isProbe = false): void {
     const waitMs = this.#health.failed(outcome, isProbe);
-    this.#answerWaiting(outcome);
+    this.#line.answer(outcome);
     for (const lane of this.#idle.splice(0)) this.#retire(lane);
     if (waitMs === null) return;
     this.#after(waitMs, () => {
       if (this.down !== null) void this.#track(this.#dial());
     });
-  }
-
-  #answerWaiting(outcome: Outcome): void {
-    for (const job of this.#jobs.splice(0)) void finishAll(job, outcome);
   }
 
   #after(ms: number, action: () => void): void {

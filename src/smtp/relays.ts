@@ -1,8 +1,8 @@
-import { fairTurns } from '../base/fair-turns.ts';
 import { isBulk } from './bulk.ts';
 import { type Copy, misfitOf, type Needs } from './capabilities.ts';
 import type { Outcome } from './outcome.ts';
 import { type PoolTimes, RelayPool, type RelayTarget } from './pool.ts';
+import { Turns } from './turns.ts';
 
 /** A relay of the site. */
 export interface RelayChoice {
@@ -31,17 +31,16 @@ export interface Turn {
   readonly octets: number;
 }
 
-type Turns = ReturnType<typeof fairTurns>;
-
 /** All relays of a site. */
 export interface Relays {
   /** Connections to all of them. */
   readonly connections: number;
   /**
    * Does work for a copy when it is its turn: so much goes on at a time for each way that a relay which is slow keeps
-   * nobody waiting but its own; lists take turns, and large copies never take all connections.
+   * nobody waiting but its own; lists take turns, and large copies never take all connections. What would have to wait for a
+   * way that stands still is sent back instead: `sendBack` is told after which time, in ms, it may come again.
    */
-  turn<T>(copy: Turn, work: () => Promise<T>): Promise<T>;
+  turn<T>(copy: Turn, work: () => Promise<T>, sendBack: (afterMs: number) => Promise<T>): Promise<T>;
   /**
    * Parts recipients of the same octets into those whom one copy can serve: the same relays send to them, they are not too
    * many, and none asks more of a relay than the others.
@@ -75,6 +74,8 @@ interface Way {
 const believedMs = 3_600_000;
 const believedAgainstMs = 60_000;
 
+const patienceMs = { small: 5000, bulk: 30_000 };
+
 /** RFC 5321 4.5.3.1.8: every mail server takes so many recipients in a transaction. */
 const mostRecipients = 100;
 
@@ -87,8 +88,10 @@ export function openRelays(
   d: {
     readonly changed: (relay: string, down: Outcome | null) => void;
     readonly times?: Partial<PoolTimes>;
-    /** How long a decision may wait for relays to say what they take, in ms. */
+    /** How long decisions may wait for a relay to say what it takes, in ms. */
     readonly askMs?: number;
+    /** How long a way may stand still before copies do not wait for it any more, in ms. */
+    readonly patienceMs?: typeof patienceMs;
   },
 ): Relays {
   const named = new Map<string, Open[]>();
@@ -104,9 +107,17 @@ export function openRelays(
   for (const [domain, relays] of named) {
     // Twice as many as connections: each has its next copy at hand when one is answered.
     const most = Math.max(...relays.map(({ target }) => target.connections));
-    const small = fairTurns(most * 2);
+    const small = new Turns({
+      ofOneList: most * 2,
+      forOthers: Math.ceil(most / 2),
+      patienceMs: d.patienceMs?.small ?? patienceMs.small,
+    });
     // A large copy takes as long on the wire as many small ones: some connections are kept for those.
-    const bulk = fairTurns(Math.max(1, Math.floor((most * 3) / 4)));
+    const bulk = new Turns({
+      ofOneList: Math.max(1, Math.floor((most * 3) / 4)),
+      forOthers: 0,
+      patienceMs: d.patienceMs?.bulk ?? patienceMs.bulk,
+    });
     ways.set(domain, { relays, small, bulk });
   }
   const wayTo = (to: string): Way => {
@@ -163,27 +174,24 @@ export function openRelays(
 
   return {
     connections: choices.reduce((sum, { target }) => sum + target.connections, 0),
-    turn(copy, work) {
+    turn(copy, work, sendBack) {
       const { small, bulk } = wayTo(copy.to);
-      return (isBulk(copy.octets) ? bulk : small)(copy.list, work);
+      return (isBulk(copy.octets) ? bulk : small).take(copy.list, work, sendBack);
     },
     together,
     send,
     async misfit(needs) {
-      let timer: NodeJS.Timeout | undefined;
-      const late = new Promise<null>((resolve) => {
-        timer = setTimeout(() => resolve(null), d.askMs ?? 5000);
-      });
+      const askMs = d.askMs ?? 5000;
       const answers = pools.map(async (pool) => {
-        const known = await pool.look(believedMs);
+        const known = await pool.look(believedMs, askMs);
         const against = known && misfitOf(needs, known);
         if (against === null) return null;
-        const now = await pool.look(believedAgainstMs);
+        const now = await pool.look(believedAgainstMs, askMs);
         return now && misfitOf(needs, now);
       });
-      const all = await Promise.race([Promise.all(answers), late]).finally(() => clearTimeout(timer));
-      const [one = null] = all ?? [];
-      return all?.every((answer) => answer !== null) ? one : null;
+      const all = await Promise.all(answers);
+      const [one = null] = all;
+      return all.every((answer) => answer !== null) ? one : null;
     },
     close: async (graceMs) => void (await Promise.all(pools.map((pool) => pool.close(graceMs)))),
   };
@@ -201,12 +209,12 @@ function patternsFor(domain: string): string[] {
  */
 function goesOn(outcome: Outcome): boolean {
   if (outcome.misfit !== undefined) return true;
-  return outcome.relayDown && !(outcome.command === '.' && outcome.code === null);
+  return outcome.relayDown || (outcome.atContent === true && outcome.code !== null);
 }
 
 /** Where nobody took a copy, what its first relay said counts; but while one is down that may take it, it waits for that one. */
 function sooner(first: RelayedOutcome, next: RelayedOutcome): RelayedOutcome {
-  return first.misfit !== undefined && next.relayDown ? next : first;
+  return first.misfit !== undefined && next.kind === 'deferred' ? next : first;
 }
 
 function speaksOfRecipient({ kind, code, command }: Outcome, lmtp: boolean): boolean {

@@ -13,6 +13,10 @@ export interface MemberRow {
   readonly since: number;
   /** `cipher`, `keyTransport`, `lang`, … where the member differs from the list. */
   readonly settings: JsonObject;
+  /** By what he was suspended, if not by a person. */
+  readonly suspendedBy: 'bounces' | null;
+  /** What was refused before does not count: he was given another chance then. Null: all since he is a member. */
+  readonly bouncesFrom: number | null;
 }
 
 export interface NewMember {
@@ -26,6 +30,10 @@ const memberOf = (row: Selectable<MembersTable>): MemberRow => ({
   ...row,
   settings: JSON.parse(row.settings),
 });
+
+/** Since when refused copies count against a member. */
+export const bouncesSince = (member: Pick<MemberRow, 'since' | 'bouncesFrom'>): number =>
+  Math.max(member.since, member.bouncesFrom ?? 0);
 
 /** Adds active members and gives their number; who is a member already stays as he is and is not counted. */
 export async function addMembers(q: Queries, listId: number, rows: readonly NewMember[]): Promise<number> {
@@ -125,14 +133,18 @@ export async function countMembers(q: Queries, listId: number, state?: MemberRow
   return (await query.executeTakeFirstOrThrow()).count;
 }
 
-/** Changes what is given of a membership (settings as a whole) and tells whether there is one. */
+/** Changes what is given of a membership (settings as a whole; a state without `suspendedBy` is a person's) and tells whether there is one. */
 export async function setMember(
   q: Queries,
   d: { listId: number; address: string },
-  change: { name?: string; state?: MemberRow['state']; settings?: JsonObject },
+  change: Partial<Pick<MemberRow, 'name' | 'state' | 'settings' | 'suspendedBy' | 'bouncesFrom'>>,
 ): Promise<boolean> {
   const { settings, ...plain } = change;
-  const set = { ...plain, ...(settings === undefined ? {} : { settings: JSON.stringify(settings) }) };
+  const set = {
+    ...(change.state === undefined ? {} : { suspendedBy: null }),
+    ...plain,
+    ...(settings === undefined ? {} : { settings: JSON.stringify(settings) }),
+  };
   if (Object.keys(set).length === 0) return (await findMember(q, d.listId, d.address)) !== null;
   const result = await q
     .updateTable('members')

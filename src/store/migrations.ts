@@ -20,7 +20,8 @@ const steps: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE members (
     list_id INTEGER NOT NULL REFERENCES lists ON DELETE CASCADE, address TEXT NOT NULL, name TEXT NOT NULL,
-    state TEXT NOT NULL, since INTEGER NOT NULL, settings TEXT NOT NULL, PRIMARY KEY (list_id, address)
+    state TEXT NOT NULL, since INTEGER NOT NULL, settings TEXT NOT NULL, suspended_by TEXT, bounces_from INTEGER,
+    PRIMARY KEY (list_id, address)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX members_by_address ON members (address);
 

@@ -161,11 +161,6 @@ export async function bouncesOf(
     .execute();
 }
 
-/** Forgets what counts against a member: he is given another chance. */
-export async function forgetBounces(tx: Queries, d: { listId: number; address: string }): Promise<void> {
-  await tx.deleteFrom('refusals').where('listId', '=', d.listId).where('address', '=', d.address).execute();
-}
-
 /** Forgets refusals from before `before`. */
 export async function forgetRefusals(q: Queries, before: number): Promise<void> {
   await q.deleteFrom('refusals').where('at', '<', before).execute();

@@ -95,6 +95,8 @@ export interface MembersTable {
   state: 'active' | 'suspended';
   since: number;
   settings: string;
+  suspendedBy: 'bounces' | null;
+  bouncesFrom: number | null;
 }
 
 export interface MessagesTable {

@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { fairTurns } from '../../src/base/fair-turns.ts';
 
 /** Work that ends when it is told to; `begun` has the names in the order of their beginning. */
-function works(count: number) {
-  const turns = fairTurns(count);
+function works(count: number, ofOne?: number) {
+  const turns = fairTurns(count, ofOne);
   const begun: string[] = [];
   const ends = new Map<string, (error?: Error) => void>();
   const ask = (key: number, name: string) =>
-    turns(key, () => {
+    turns.take(key, () => {
       begun.push(name);
       return new Promise<void>((resolve, reject) =>
         ends.set(name, (error) => (error ? reject(error) : resolve())),
@@ -29,6 +29,18 @@ describe('fair turns', () => {
     for (const name of ['a1', 'a2', 'a3', 'b1', 'c1', 'a4', 'b2', 'a5']) await end(name);
     await Promise.all(all);
     expect(begun).toEqual(['a1', 'a2', 'a3', 'b1', 'c1', 'a4', 'b2', 'a5']);
+  });
+
+  it('are kept for others: who has as many as one may have waits, also when places are free', async () => {
+    const { ask, begun, end } = works(3, 2);
+    const all = ['a1', 'a2', 'a3', 'a4'].map((name) => ask(1, name));
+    all.push(ask(2, 'b1'));
+    expect(begun).toEqual(['a1', 'a2', 'b1']);
+    await end('b1');
+    expect(begun).toHaveLength(3);
+    for (const name of ['a1', 'a2', 'a3', 'a4']) await end(name);
+    await Promise.all(all);
+    expect(begun).toEqual(['a1', 'a2', 'b1', 'a3', 'a4']);
   });
 
   it('pass on when work fails, and are free when nobody waits', async () => {

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { der, derSequence } from '../../src/pki/der.ts';
 import { refusalsOf } from '../../src/store/refusals.ts';
 import { makeCa } from '../kit/pki.ts';
-import { type Sink, type SinkOptions, startSink } from '../kit/sink.ts';
+import { hang, type Sink, type SinkOptions, startSink } from '../kit/sink.ts';
 import { headerOf, mailOf } from '../kit/smime-mime.ts';
 import { sendMail } from '../kit/smtp-send.ts';
 import { tempFolder } from '../kit/tmp.ts';
@@ -102,6 +102,41 @@ describe('several relays', () => {
     const { stdout } = await world.daemon.run(['member', 'show', list.address, full.address, '--json']);
     expect(JSON.parse(stdout)).toMatchObject({ state: 'active', bounces: { score: 0, refused: [] } });
   }, 60_000);
+
+  it.each([
+    ['421', '421 4.3.0 scanner failed', '5m'],
+    ['silence', hang, '2s'],
+  ])(
+    'one that stumbles over a post (%s) takes those of other lists at once',
+    async (_, answer, timeout) => {
+      const world = await worldOf({
+        sink: {
+          answer: (stage, { from }) => (stage === '.' && from.startsWith('poison-bounces') ? answer : null),
+        },
+        relay: (sink) => [`relay: {port: ${sink.port}, tls: none, connections: 4, timeout: ${timeout}}`],
+      });
+      const author = 'alice@example.org';
+      const many = Array.from({ length: 12 }, (_, n) => `m${n}@example.org`);
+      const settings = { 'send.verp': 'yes' };
+      const poison = await world.list({ name: 'poison', bare: [author, ...many], settings });
+      const other = await world.list({ name: 'other', bare: [author, 'bob@example.org'], settings });
+      const ill = await world.post(clearPost(author, poison.address), poison.address);
+      for (let n = 0; n < 3; n++) {
+        const { id } = await world.post(clearPost(author, other.address), other.address);
+        const rows = await world.untilDeliveries(id, (all) => all.every((row) => row.finishedAt !== null));
+        expect(rows.map((row) => [row.state, row.attempts])).toEqual([
+          ['delivered', 1],
+          ['delivered', 1],
+        ]);
+      }
+      const rows = await world.untilDeliveries(ill.id, (all) => all.every((row) => row.state === 'deferred'));
+      // Those that were tried count; the others were not.
+      expect(rows.some((row) => row.attempts === 1)).toBe(true);
+      expect(rows.every((row) => row.attempts <= 1)).toBe(true);
+      expect(world.daemon.log.filter((line) => line.event === 'relay-down')).toEqual([]);
+    },
+    60_000,
+  );
 
   it('a rate: what is more than that leaves later, without counting as tried', async () => {
     const world = await worldOf({ relay: (sink) => [`relay: {port: ${sink.port}, tls: none, rate: 1/m}`] });

@@ -69,14 +69,20 @@ async function scoreOf(list: List, address: string): Promise<number> {
 
 const bouncesIn = async (id: string) => (await world.ledger(id)).filter((line) => line.startsWith('bounce'));
 
-const verpOf = (list: List, member: string) =>
-  list.at('bounces').replace('@', `+${member.replace('@', '=')}@`);
+/** The sender of a member's copy, as his mail server saw it. */
+function senderOf(messageId: string, member: string): string {
+  const copy = world.sink.messages.find(
+    ({ to, bytes }) => to.includes(member) && headerOf(bytes, 'Message-ID') === messageId,
+  );
+  if (copy === undefined) throw new Error('he got his copy');
+  return copy.from;
+}
 
 describe('a copy that comes back', () => {
   it('by VERP counts against the member whom its sender names, wherever his mail was forwarded', async () => {
     const list = await world.list({ bare: [author, bob], settings: { 'send.verp': 'yes' } });
     const { id, messageId } = await delivered(list);
-    const sent = await sendReport(list, { to: verpOf(list, bob), messageId });
+    const sent = await sendReport(list, { to: senderOf(messageId, bob), messageId });
     expect(await world.fate(sent)).toMatchObject({ event: 'bounce', members: [bob] });
     await until(async () => (await scoreOf(list, bob)) === 1);
     expect(await scoreOf(list, author)).toBe(0);
@@ -85,6 +91,51 @@ describe('a copy that comes back', () => {
     expect(told.stdout.replace(/\s+/g, ' ')).toMatch(
       /bounce the copy for bob@example\.org came back: 5\.1\.1 550 no such user/,
     );
+  }, 30_000);
+
+  it.each<[string, (d: { list: List; messageId: string; other: string }) => string]>([
+    ['LIST-bounces', ({ list }) => list.at('bounces')],
+    ['an address with a tag that was guessed', ({ list }) => list.at('bounces+abcdefgh=bob=example.org')],
+    ['the sender of his copy of another post', ({ other }) => senderOf(other, bob)],
+    [
+      'the sender of somebody else\u2019s copy, changed to his',
+      ({ messageId }) => senderOf(messageId, author).replace('=alice=', '=bob='),
+    ],
+  ])(
+    'by VERP does not count at %s: who cannot see his mail cannot forge it',
+    async (_, to) => {
+      const list = await world.list({
+        bare: [author, bob],
+        settings: { 'send.verp': 'yes', 'bounce.action': 'suspend', 'bounce.threshold': '1' },
+      });
+      const [{ id, messageId }, other] = [await delivered(list), await delivered(list)];
+      const sent = await sendReport(list, {
+        for: bob,
+        to: to({ list, messageId, other: other.messageId }),
+        messageId,
+      });
+      expect(await world.fate(sent)).toMatchObject({ event: 'bounce', members: [] });
+      expect(await bouncesIn(id)).toEqual([]);
+      expect(await scoreOf(list, bob)).toBe(0);
+    },
+    30_000,
+  );
+
+  it('without a tag at all is sent to nobody: there is no such address', async () => {
+    const list = await world.list({ bare: [author, bob], settings: { 'send.verp': 'yes' } });
+    const sent = await sendReport(list, { to: list.at('bounces+bob=example.org') });
+    expect(sent).toMatchObject({ code: 550 });
+  });
+
+  it('after two weeks counts no more', async () => {
+    const list = await world.list({ bare: [author, bob] });
+    const { id, messageId } = await delivered(list);
+    const longAgo = Date.now() - 15 * 24 * 3_600_000;
+    await world.onDatabase((q) =>
+      q.updateTable('deliveries').set({ finishedAt: longAgo }).where('member', '=', bob).execute(),
+    );
+    await world.fate(await sendReport(list, { for: bob, messageId }));
+    expect(await bouncesIn(id)).toEqual([]);
   }, 30_000);
 
   it('to LIST-bounces counts against the member whom the report names', async () => {

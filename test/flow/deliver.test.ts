@@ -1,4 +1,5 @@
-import { describe, expect, it, vi } from 'vitest';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { brandComposed } from '../../src/base/bytes.ts';
 import { type DeliverParts, startDelivery } from '../../src/flow/delivery/deliver.ts';
 import type { Keyring } from '../../src/flow/lists/keyring.ts';
@@ -11,9 +12,9 @@ import type { RelayedOutcome, Relays } from '../../src/smtp/relays.ts';
 import { countByState, deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { addMembers } from '../../src/store/members.ts';
 import { findPosting, recordVerdict } from '../../src/store/postings.ts';
-import type { PostingState } from '../../src/store/schema.ts';
+import type { DeliveryRow, PostingState } from '../../src/store/schema.ts';
 import { newId } from '../../src/store/spool.ts';
-import { copy, envelope, memberName, post } from '../store/fixtures.ts';
+import { copy, envelope, memberName, openTest, post } from '../store/fixtures.ts';
 import { t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
 
@@ -65,6 +66,7 @@ function deliveryOf(site: TestSite, relays: DeliverParts['relays']) {
     cache: openCache({ octets: 0, ageMs: 0, clock: site.clock }),
     findRecipients: async () => new Map(),
     openedSize: 1000,
+    secret: Buffer.alloc(32),
   });
 }
 
@@ -121,6 +123,25 @@ describe('the delivery', () => {
     expect(relay.sent.map((one) => [one.to, one.body.toString()])).toEqual([[[bob], 'Text\r\n']]);
     expect(await deliveriesOf(site.database.q, posting)).toMatchObject([{ state: 'delivered', attempts: 1 }]);
     expect(await findPosting(site.database.q, posting)).toMatchObject({ state: 'done' });
+  });
+
+  it('has the attempt on record, committed, before the relay hears of the copy', async () => {
+    const site = await makeSite();
+    const posting = await clearPost(site, 'distributing');
+    // As another process sees it.
+    const other = await openTest(join(site.folder, 'reseal.db'));
+    onTestFinished(() => other.close());
+    const relay = takingRelay();
+    let seen: DeliveryRow[] = [];
+    const send: Relays['send'] = async (one, settle) => {
+      seen = await deliveriesOf(other.q, posting);
+      await relay.send(one, settle);
+    };
+    const delivery = deliveryOf(site, { ...relay, send });
+    delivery.wake();
+    await relay.first;
+    await delivery.stop();
+    expect(seen).toMatchObject([{ state: 'in-flight', attempts: 1, lease: 'here' }]);
   });
 
   it('leaves a posting open whose fan-out goes on: else its other members would get nothing', async () => {

@@ -9,7 +9,7 @@ import type { RelayedOutcome } from '../../src/smtp/relays.ts';
 import { deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
 import { addRole, removeRole } from '../../src/store/lists.ts';
-import { addMembers, findMember } from '../../src/store/members.ts';
+import { addMembers, bouncesSince, findMember, setMember } from '../../src/store/members.ts';
 import { setPostingState } from '../../src/store/postings.ts';
 import { bouncesOf, noteReturned, refusalsOf } from '../../src/store/refusals.ts';
 import { claimOldest } from '../kit/claim.ts';
@@ -98,10 +98,15 @@ async function answer(
 async function comesBack(
   site: TestSite,
   list: ListContext,
-  { posting, id, member }: { readonly posting: number; readonly id: string; readonly member: string },
+  {
+    posting,
+    id,
+    member,
+    at = site.clock.now(),
+  }: { readonly posting: number; readonly id: string; readonly member: string; readonly at?: number },
 ) {
   const row = (await deliveriesOf(site.database.q, posting)).find((one) => one.member === member);
-  const sent = { deliveryId: row?.id ?? 0, postingId: posting, messageId: id, member, at: site.clock.now() };
+  const sent = { deliveryId: row?.id ?? 0, postingId: posting, messageId: id, member, at };
   const said = { listId: list.id, ofRecipient: true, code: '5.4.4', reply: 'no route' };
   await site.database.write((tx) => noteReturned(tx, sent, said));
   await judgeAllRefusals(site);
@@ -296,6 +301,72 @@ describe('bounce.*', () => {
     },
   );
 
+  const suspending = { 'bounce.action': 'suspend', 'bounce.threshold': '1' };
+  const stateOf = async (site: TestSite, list: ListContext, address: string) => {
+    const member = await findMember(site.database.q, list.id, address);
+    return member && [member.state, member.suspendedBy];
+  };
+
+  it('suspend: who was suspended by what turns out to be the relay\u2019s doing gets posts again, and the owners hear', async () => {
+    const { site, list } = await setUp(suspending);
+    const posting = await posted(site, list, 'm1', { [a]: taken, [b]: taken, [c]: taken });
+    for (const member of [a, b]) await comesBack(site, list, { posting, id: 'm1', member });
+    expect(await stateOf(site, list, a)).toEqual(['suspended', 'bounces']);
+    await comesBack(site, list, { posting, id: 'm1', member: c });
+    for (const member of [a, b, c]) expect(await stateOf(site, list, member)).toEqual(['active', null]);
+    expect(events(site)).toEqual([
+      `${owner}: mail to ${a} is refused`,
+      `${owner}: mail to ${b} is refused`,
+      'postmaster@lists.example: the relay refuses posts',
+      `${owner}: ${a} gets posts again`,
+      `${owner}: ${b} gets posts again`,
+    ]);
+    const lines = await site.database.q
+      .selectFrom('ledger')
+      .select(['member', 'detail'])
+      .where('event', '=', 'member-changed')
+      .orderBy('id')
+      .execute();
+    expect(lines.map((one) => [one.member, one.detail?.split(' by ')[0]])).toEqual([
+      [a, 'suspended'],
+      [b, 'suspended'],
+      [a, 'no longer suspended'],
+      [b, 'no longer suspended'],
+    ]);
+  });
+
+  it('suspend: but not if enough is left, or a person suspended him', async () => {
+    const { site, list } = await setUp(suspending);
+    await posted(site, list, 'm0', { [a]: unknown, [b]: taken });
+    const posting = await posted(site, list, 'm1', { [a]: taken, [b]: taken });
+    await comesBack(site, list, { posting, id: 'm1', member: b });
+    await setMember(site.database.q, { listId: list.id, address: b }, { state: 'suspended' });
+    await comesBack(site, list, { posting, id: 'm1', member: a });
+    expect(await verdicts(site, posting)).toEqual([`${a} relay`, `${b} relay`]);
+    expect(await stateOf(site, list, a)).toEqual(['suspended', 'bounces']);
+    expect(await stateOf(site, list, b)).toEqual(['suspended', null]);
+  });
+
+  it('suspend: who is given another chance is not judged by what was sent before, however late it comes back', async () => {
+    const { site, list } = await setUp(suspending);
+    const first = await posted(site, list, 'm1', { [a]: taken, [b]: taken });
+    const second = await posted(site, list, 'm2', { [a]: taken, [b]: taken });
+    const sent = site.clock.now();
+    await comesBack(site, list, { posting: first, id: 'm1', member: a });
+    site.clock.pass(day);
+    const now = site.clock.now();
+    await setMember(site.database.q, { listId: list.id, address: a }, { state: 'active', bouncesFrom: now });
+    // The same report again, and one that was on its way.
+    await comesBack(site, list, { posting: first, id: 'm1', member: a, at: sent });
+    await comesBack(site, list, { posting: second, id: 'm2', member: a, at: sent });
+    expect(await stateOf(site, list, a)).toEqual(['active', null]);
+    const third = await posted(site, list, 'm3', { [a]: taken, [b]: taken });
+    await comesBack(site, list, { posting: third, id: 'm3', member: a });
+    expect(await stateOf(site, list, a)).toEqual(['suspended', 'bounces']);
+    const member = await findMember(site.database.q, list.id, a);
+    expect(member && bouncesSince(member)).toBe(now);
+  });
+
   it('count: it is counted and nobody told', async () => {
     const { site, list } = await setUp({ 'bounce.action': 'count', 'bounce.threshold': '1' });
     await refuse(site, list, 2);
@@ -335,7 +406,7 @@ describe('a relay that is down', () => {
 
   it('but after the final dot, where it may have taken the copy, the attempts count', async () => {
     const { site, list } = await setUp();
-    const silent = { ...said('deferred', 421, '4.4.2', { relayDown: true, command: '.' }), code: null };
+    const silent = { ...said('deferred', 421, '4.4.2', { atContent: true, command: '.' }), code: null };
     const posting = await posted(site, list, 'm1', { [a]: silent });
     for (let n = 0; n < 2; n++) {
       site.clock.pass(60 * 60_000);

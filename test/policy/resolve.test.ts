@@ -104,6 +104,7 @@ describe('remarksOn', () => {
     [{ 'minimum.cipher': 112 }, false, /RFC 8551/],
     [{ revocation: 'off' }, false, /their authority has revoked/],
     [{ 'missing.action': 'drop' }, false, /unaware/],
+    [{ 'bounce.action': 'suspend' }, false, /forge a member out/],
   ])('%j', (list, grave, text) => {
     const found = remarksOn(policyWith(list)).find((remark) => text.test(remark.text));
     expect(found?.grave).toBe(grave);

@@ -9,6 +9,7 @@ export function copyFor(
 ): Copy {
   const { body, ...rest } = more;
   return {
+    message: 'm1',
     from: 'list-bounces@lists.example',
     to: typeof to === 'string' ? [to] : to,
     head: Buffer.from(`To: ${to}\r\n`),

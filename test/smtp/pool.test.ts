@@ -45,7 +45,7 @@ describe('connections', () => {
       { answer: (stage) => (stage === '.' ? hold.opened : null) },
       { connections: 3 },
     );
-    const sent = Promise.all(members(20).map((to) => sendOne(pool, copyFor(to))));
+    const sent = Promise.all(members(20).map((to) => sendOne(pool, copyFor(to, { message: to }))));
     await sink.until(() => sink.commands.filter((line) => line === 'DATA').length === 3);
     hold.open();
     expect((await sent).every((outcome) => outcome.kind === 'delivered')).toBe(true);
@@ -110,7 +110,7 @@ describe('connections', () => {
       },
       { connections: 3 },
     );
-    const first = members(3).map((to) => sendOne(pool, copyFor(to)));
+    const first = members(3).map((to) => sendOne(pool, copyFor(to, { message: to })));
     await sink.until(() => sink.commands.filter((line) => line === 'DATA').length === 3);
     hold.open();
     await Promise.all(first);

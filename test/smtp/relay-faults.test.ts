@@ -1,9 +1,17 @@
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type Outcome, RelayPool, type RelayTarget } from '../../src/smtp/pool.ts';
 import { makeCa } from '../kit/pki.ts';
-import { drop, hang, type SinkOptions, type Stage, type StageInfo, startSink } from '../kit/sink.ts';
+import {
+  drop,
+  hang,
+  type Sink,
+  type SinkOptions,
+  type Stage,
+  type StageInfo,
+  startSink,
+} from '../kit/sink.ts';
 import { copyFor, sendOne, targetOf } from './copies.ts';
 
 // What a relay may do at each step of each session: no copy is lost, none comes twice, and it ends in time.
@@ -134,6 +142,47 @@ it.each(Object.entries(faults))('QUIT: a relay that %s keeps no connection for l
   expect((await sendOne(pool, copyFor('b@x.example'))).kind).toBe('delivered');
 });
 
+/** Passes a sink's replies on octet by octet; gives the port. */
+async function drip(sink: Pick<Sink, 'port'>, everyMs: number): Promise<number> {
+  const server = createServer((client) => {
+    const relay = connect(sink.port, '127.0.0.1');
+    const octets: number[] = [];
+    relay.on('data', (chunk: Buffer) => octets.push(...chunk));
+    const timer = setInterval(() => {
+      const octet = octets.shift();
+      if (octet !== undefined) client.write(Buffer.of(octet));
+    }, everyMs);
+    client.pipe(relay);
+    for (const end of [client, relay])
+      end
+        .on('error', () => {})
+        .once('close', () => {
+          clearInterval(timer);
+          client.destroy();
+          relay.destroy();
+        });
+  });
+  await new Promise<void>((resolve) => server.listen({ host: '127.0.0.1', port: 0 }, resolve));
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+it('a relay whose replies come octet by octet is waited for: it is slow, and not down', async () => {
+  const sink = await startSink();
+  const changes: string[] = [];
+  const target = targetOf({ port: await drip(sink, 5) }, { connections: 2 });
+  const pool = new RelayPool(target, {}, (down) => changes.push(down?.text ?? 'up'));
+  onTestFinished(async () => {
+    await pool.close(0);
+    await sink.close();
+  });
+  const outcomes = await Promise.all([1, 2, 3].map((n) => sendOne(pool, copyFor(`m${n}@x.example`))));
+  expect(outcomes.map(({ kind }) => kind)).toEqual(Array(3).fill('delivered'));
+  expect(sink.messages.flatMap(({ to }) => to).sort()).toEqual([1, 2, 3].map((n) => `m${n}@x.example`));
+  expect(changes).toEqual([]);
+});
+
 describe('a relay that takes a large copy slowly', () => {
   const body = Buffer.alloc(40_000_000, 'x'.repeat(70).concat('\r\n'));
   /** Reads a little again and again, which keeps a mere silence from ending it. */
@@ -153,7 +202,7 @@ describe('a relay that takes a large copy slowly', () => {
       { answer: (stage, info) => (stage === 'BODY' && info.from.startsWith('large') ? sip(info) : null) },
       { slowest: 100_000_000, timeoutMs: 1000 },
     );
-    const large = sendOne(pool, copyFor('large@x.example', { from: 'large@x.example', body }));
+    const large = sendOne(pool, copyFor('large@x.example', { message: 'm2', from: 'large@x.example', body }));
     await sink.until(() => sink.commands.includes('DATA'));
     const others = await Promise.all([1, 2, 3].map((n) => sendOne(pool, copyFor(`small${n}@x.example`))));
     expect(others.map(({ kind }) => kind)).toEqual(Array(3).fill('delivered'));

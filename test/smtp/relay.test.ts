@@ -133,7 +133,7 @@ describe('parameters and what the relay must offer for them', () => {
       [[], null],
     ] as const) {
       const { pool } = await sinkAndPool({ extensions });
-      expect(await pool.look(1000)).toMatchObject({ size: limit });
+      expect(await pool.look(1000, 5000)).toMatchObject({ size: limit });
     }
   });
 });
@@ -155,8 +155,8 @@ describe('replies at each stage', () => {
     ['DATA', '554 5.7.1 no', { kind: 'refused', code: 554, command: 'DATA' }],
     ['.', '452 4.3.1 full', { kind: 'deferred', code: 452, relayDown: false, command: '.' }],
     ['.', '554-5.6.0 no\r\n554 5.6.0 never', { kind: 'refused', code: 554, text: 'no never', command: '.' }],
-    ['.', '421 4.3.2 bye', { kind: 'deferred', code: 421, relayDown: true }],
-    ['.', '999 what', { kind: 'deferred', code: null, relayDown: true }],
+    ['.', '421 4.3.2 bye', { kind: 'deferred', code: 421, relayDown: false, atContent: true }],
+    ['.', '999 what', { kind: 'deferred', code: null, relayDown: false, atContent: true }],
   ];
   const ways = [['PIPELINING'], []].map((extensions) => ({ extensions }));
   for (const { extensions } of ways)
@@ -188,7 +188,7 @@ describe('silence and broken connections', () => {
       expect(await sendOne(pool, copyFor('a@x.example'))).toMatchObject({
         kind: 'deferred',
         code: null,
-        relayDown: true,
+        ...(stage === '.' ? { relayDown: false, atContent: true } : { relayDown: true }),
       });
     },
   );

@@ -15,7 +15,11 @@ interface Setup extends SinkOptions {
 }
 
 /** A relay for each, called `0`, `1` …, and what is told of them. */
-async function relaysOf(setups: readonly Setup[], times: Partial<PoolTimes> = {}) {
+async function relaysOf(
+  setups: readonly Setup[],
+  times: Partial<PoolTimes> = {},
+  patienceMs = { small: 5000, bulk: 30_000 },
+) {
   const sinks: Sink[] = [];
   const choices: RelayChoice[] = [];
   for (const [index, { domains = [], target = {}, ...options }] of setups.entries()) {
@@ -28,7 +32,7 @@ async function relaysOf(setups: readonly Setup[], times: Partial<PoolTimes> = {}
   const changes: string[] = [];
   const changed = (name: string, down: Outcome | null) =>
     void changes.push(`${name} ${down ? 'down' : 'up'}`);
-  const relays = openRelays(choices, { changed, times, askMs: 200 });
+  const relays = openRelays(choices, { changed, times, askMs: 200, patienceMs });
   open.unshift(() => relays.close(0));
   const settled: RelayedOutcome[] = [];
   const send = async (to: string, more: Parameters<typeof copyFor>[1] = {}): Promise<RelayedOutcome> => {
@@ -78,6 +82,9 @@ describe('the way to a domain', () => {
   });
 
   const small = { list: 1, octets: 5000 };
+  const never = async (): Promise<never> => {
+    throw new Error('nothing is sent back here');
+  };
 
   it('keeps connections for small messages, whatever large ones there are, and gives lists their turns', async () => {
     const { relays } = await relaysOf([{ target: { connections: 4 } }]);
@@ -87,16 +94,22 @@ describe('the way to a domain', () => {
       end = resolve;
     });
     const turn = (list: number, octets: number, name: string) =>
-      relays.turn({ to: 'a@x.example', list, octets }, async () => {
-        begun.push(name);
-        await ended;
-      });
+      relays.turn(
+        { to: 'a@x.example', list, octets },
+        async () => {
+          begun.push(name);
+          await ended;
+        },
+        never,
+      );
     const large = Array.from({ length: 6 }, (_, n) => turn(1, 10_000_000, `large ${n}`));
     const little = Array.from({ length: 9 }, (_, n) => turn(2, 5000, `little ${n}`));
     const other = turn(3, 5000, 'other');
     expect(begun).toEqual([
       ...[0, 1, 2].map((n) => `large ${n}`),
       ...[0, 1, 2, 3, 4, 5, 6, 7].map((n) => `little ${n}`),
+      // Two places are for lists that have none of the eight.
+      'other',
     ]);
     end();
     await Promise.all([...large, ...little, other]);
@@ -111,12 +124,37 @@ describe('the way to a domain', () => {
     ]);
     const hung = Array.from({ length: 10 }, (_, n) => {
       const to = `m${n}@slow.example`;
-      return relays.turn({ ...small, to }, () => send(to));
+      return relays.turn({ ...small, to }, () => send(to), never);
     });
-    const outcome = await relays.turn({ ...small, to: 'a@x.example' }, () => send('a@x.example'));
+    const outcome = await relays.turn({ ...small, to: 'a@x.example' }, () => send('a@x.example'), never);
     expect(outcome).toMatchObject({ kind: 'delivered', relay: '0' });
     await relays.close(0);
     expect((await Promise.all(hung)).every((one) => one.kind === 'deferred')).toBe(true);
+  });
+});
+
+describe('a way that stands still', () => {
+  it('sends back what would wait for it, and what comes later, until a copy comes to its end', async () => {
+    const { relays } = await relaysOf([{ target: { connections: 1 } }], {}, { small: 20, bulk: 30_000 });
+    let end = (): void => undefined;
+    const ended = new Promise<'sent'>((resolve) => {
+      end = () => resolve('sent');
+    });
+    const turn = () =>
+      relays.turn<'sent' | number>(
+        { to: 'a@x.example', list: 1, octets: 5000 },
+        () => ended,
+        async (afterMs) => afterMs,
+      );
+    const begun = [turn(), turn()];
+    // They wait, and are sent back together when the way is found stuck.
+    expect(await Promise.all([turn(), turn()])).toEqual([30_000, 30_000]);
+    const asked = performance.now();
+    expect(await turn()).toBe(30_000);
+    expect(performance.now() - asked).toBeLessThan(20);
+    end();
+    expect(await Promise.all(begun)).toEqual(['sent', 'sent']);
+    expect(await Promise.all([turn(), turn(), turn()])).toEqual(['sent', 'sent', 'sent']);
   });
 });
 
@@ -158,9 +196,20 @@ describe('fail-over', () => {
     const silent: SinkOptions = { answer: (stage) => (stage === '.' ? hang : null) };
     const { send, takenBy } = await relaysOf([{ ...silent, target: { timeoutMs: 60 } }, {}]);
     expect(await send('a@x.example')).toMatchObject({ kind: 'deferred', relay: '0' });
+    expect(await send('b@x.example', { message: 'm2' })).toMatchObject({ kind: 'deferred', relay: '0' });
     expect(takenBy()).toEqual([[], []]);
-    // Of the next one nothing has been sent.
-    expect(await send('b@x.example')).toMatchObject({ kind: 'delivered', relay: '1' });
+    // Now the relay is known to be down: of the next one nothing has been sent.
+    expect(await send('c@x.example')).toMatchObject({ kind: 'delivered', relay: '1' });
+  });
+
+  it('of a copy that the relay gave up at its end (421): it has not arrived', async () => {
+    const { send, takenBy, changes } = await relaysOf([
+      { answer: (stage) => (stage === '.' ? '421 4.3.0 try elsewhere' : null) },
+      {},
+    ]);
+    expect(await send('a@x.example')).toMatchObject({ kind: 'delivered', relay: '1' });
+    expect(takenBy()).toEqual([[], ['a@x.example']]);
+    expect(changes).toEqual([]);
   });
 
   it('what the first cannot take goes to one that can; while that is down, it waits for it', async () => {
@@ -225,5 +274,13 @@ describe('what no relay could take', () => {
       { answer: (stage) => (stage === 'CONN' ? answer : null) },
     ]);
     expect(await relays.misfit(needs)).toBeNull();
+  });
+
+  it('keeps one decision waiting for a relay that hangs, not each', async () => {
+    const { relays } = await relaysOf([{ answer: (stage) => (stage === 'CONN' ? hang : null) }]);
+    await relays.misfit(needs);
+    const asked = performance.now();
+    for (let n = 0; n < 20; n++) expect(await relays.misfit(needs)).toBeNull();
+    expect(performance.now() - asked).toBeLessThan(200);
   });
 });

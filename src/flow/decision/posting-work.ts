@@ -43,6 +43,8 @@ export interface FlowParts {
   readonly serviceAddress: string;
   /** Who is told when the site, and not only a list, needs a person. */
   readonly postmaster: string;
+  /** By which the site knows its VERP senders again. */
+  readonly secret: Buffer;
   /** Folder of the certificate directory. */
   readonly certificates: string;
   /** Octets that one message may unfold to. */

@@ -1,8 +1,9 @@
+import { dayMs } from '../../base/day.ts';
 import { Fault } from '../../base/errors.ts';
 import { type FailedRecipient, readDeliveryReport } from '../../mime/delivery-report.ts';
 import { parseEntity } from '../../mime/entity.ts';
 import { furtherAddress } from '../../policy/list-name.ts';
-import { readVerp } from '../../policy/verp.ts';
+import { isOwnSender, readVerp } from '../../policy/verp.ts';
 import type { Queries } from '../../store/database.ts';
 import { record } from '../../store/ledger.ts';
 import { noteReturned, type TakenCopy, takenCopies } from '../../store/refusals.ts';
@@ -18,15 +19,16 @@ interface Returned {
 
 /**
  * Mail to -bounces: never answered (RFC 5321 6.1). A report of a mail system that names a post of the list and a member who
- * got a copy of it counts against him as a refusal by the relay does; anything else is only a line in the ledger. Nobody
- * proves that he may send reports: so each copy counts once, for the day it was sent, and who wants to forge a member out
- * of the list has to know the Message-IDs of its posts of as many days.
+ * got a copy of it counts against him as a refusal by the relay does; anything else is only a line in the ledger. Each copy
+ * counts once, for the day it was sent, and not for ever. With VERP only what comes to the sender of that copy counts, which
+ * nobody can guess. Without, nobody proves that he may send reports: who wants to forge a member out of the list has
+ * to know the Message-IDs of its posts of as many days.
  */
 export async function takeReturned(parts: FlowParts, work: PostingWork): Promise<void> {
   const { list, message } = work;
   const { q } = parts.database;
   const at = parts.clock.now();
-  const found = await returnedIn(q, work);
+  const found = await returnedIn(q, parts.secret, work);
   const returned = typeof found === 'string' ? [] : found;
   const detail = (typeof found === 'string' ? found : found.map(wordsFor).join('; ')).slice(0, 500);
   const [only] = returned;
@@ -47,8 +49,15 @@ export async function takeReturned(parts: FlowParts, work: PostingWork): Promise
   for (const posting of postings) await judgeRefusals(parts, posting);
 }
 
+/** A copy that came back later counts no more: mail systems give up after five days (RFC 5321 4.5.4.1), and so may their reports. */
+const latestMs = 14 * dayMs;
+
 /** The copies that came back, or in words why none is known. */
-async function returnedIn(q: Queries, { list, message, spooled }: PostingWork): Promise<Returned[] | string> {
+async function returnedIn(
+  q: Queries,
+  secret: Buffer,
+  { list, message, spooled }: PostingWork,
+): Promise<Returned[] | string> {
   const { envelope } = message;
   const from = `a bounce from ${envelope.from || 'the null sender'} came in`;
   // RFC 3464 2: a report never has a sender that could get one.
@@ -60,6 +69,8 @@ async function returnedIn(q: Queries, { list, message, spooled }: PostingWork): 
   if (messageId === null) return `${from}; it does not say which message came back`;
   const bounces = furtherAddress(list.address, 'bounces');
   const named = envelope.to.flatMap((one) => readVerp(one) ?? []).find((one) => one.bounces === bounces);
+  if (named === undefined && list.policy['send.verp'] === 'yes')
+    return `${from}; it came to ${bounces}, which by send.verp is the sender of no copy`;
   const failures = new Map(
     failed.flatMap((failure) =>
       (named ? [named.member] : failure.addresses).map((address) => [address, failure] as const),
@@ -67,13 +78,17 @@ async function returnedIn(q: Queries, { list, message, spooled }: PostingWork): 
   );
   if (failures.size === 0) return `${from}; it names no recipient`;
   const members = [...failures.keys()];
-  const copies = await takenCopies(q, { listId: list.id, headerId: messageId, members });
+  const taken = await takenCopies(q, { listId: list.id, headerId: messageId, members });
+  const copies = taken.filter((copy) => named === undefined || isOwnSender(secret, named, copy.messageId));
+  if (copies.length < taken.length)
+    return `${from}; it came to an address that was not the sender of that copy`;
   const returned = copies.flatMap((copy) => {
+    if (copy.at !== null && copy.at < spooled.receivedAt - latestMs) return [];
     const failure = failures.get(copy.member);
     return failure ? [{ copy, failure }] : [];
   });
   if (returned.length > 0) return returned;
-  return `${from}; it speaks of no copy that was sent: ${members.join(', ')}, ${messageId}`;
+  return `${from}; it speaks of no copy that was sent lately: ${members.join(', ')}, ${messageId}`;
 }
 
 function reportIn(bytes: Buffer) {

@@ -51,20 +51,22 @@ export interface Envelope extends Omit<Copy, 'from' | 'to' | 'head' | 'body'> {
 
 const eachAlone = (members: readonly string[]): string[][] => members.map((one) => [one]);
 
-/** Of a list: from LIST-bounces, by VERP if the list wants that, and with what the post came with. */
+/** Of a list: from LIST-bounces, by VERP (with the site's secret) if the list wants that, and with what the post came with. */
 export function envelopeOf(
   list: ListContext,
   message: MessageRow,
-  d: { readonly body8bit: boolean; readonly together: Envelope['together'] },
+  d: { readonly body8bit: boolean; readonly together: Envelope['together']; readonly secret: Buffer },
 ): Envelope {
   const { smtpUtf8, requireTls } = message.envelope;
   const bounces = furtherAddress(list.address, 'bounces');
   const verp = list.policy['send.verp'] === 'yes';
   return {
+    message: message.id,
     smtpUtf8,
     requireTls,
     body8bit: d.body8bit,
-    senderFor: (member) => (verp ? verpSender(bounces, member) : null) ?? bounces,
+    senderFor: (member) =>
+      (verp ? verpSender(d.secret, { bounces, member, message: message.id }) : null) ?? bounces,
     together: verp ? eachAlone : d.together,
   };
 }
@@ -162,12 +164,13 @@ function together<T extends { readonly row: ClaimedRow }>(all: readonly T[], env
 }
 
 function copyOf(
-  { senderFor, smtpUtf8, body8bit, requireTls }: Envelope,
+  { message, senderFor, smtpUtf8, body8bit, requireTls }: Envelope,
   to: readonly string[],
   head: readonly Buffer[],
   body: Copy['body'],
 ): Copy {
   return {
+    message,
     from: senderFor(to[0] ?? ''),
     to,
     head: Buffer.concat(head),

@@ -1,16 +1,13 @@
 import { dayMs } from '../../base/day.ts';
-import { bounceScore } from '../../policy/bounces.ts';
 import { countByState, isUnderWay } from '../../store/deliveries.ts';
-import { record } from '../../store/ledger.ts';
-import { findMember, setMember } from '../../store/members.ts';
-import { touch } from '../../store/meta.ts';
-import { noticeDue, noticeIsDue, replyDue, replyIsDue } from '../../store/notices.ts';
+import { noticeDue, replyDue, replyIsDue } from '../../store/notices.ts';
 import { findPosting } from '../../store/postings.ts';
 import type { RefusalRow } from '../../store/refusal-row.ts';
-import { bouncesOf, countStayed, judge, refusalsOf, unjudgedPostings } from '../../store/refusals.ts';
+import { countStayed, judge, refusalsOf, unjudgedPostings } from '../../store/refusals.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
 import { queueIf } from '../mail/local-mail.ts';
-import { addressesOf, type NoticeParts, noticesTo, tryNotice } from '../mail/notices-to.ts';
+import { type NoticeParts, noticesTo, tryNotice } from '../mail/notices-to.ts';
+import { type BounceTold, bounceMails, bounceNotice, countBounce, takeBounceBack } from './count-bounces.ts';
 
 export interface JudgeParts extends NoticeParts {
   readonly defaults: SiteDefaults;
@@ -23,7 +20,8 @@ const alertEveryMs = dayMs;
 /**
  * Judges the refused copies of a posting, when none of its copies is under way: a refusal counts against its member, unless it
  * speaks of the message or our session, or all copies were refused alike; that is the relay's doing, and the postmaster is told, once
- * a day for each reply code. Each refusal is judged once.
+ * a day for each reply code. Each refusal is judged once, but for those that counted against members until the last copy
+ * showed what they have in common: what followed from them is taken back.
  */
 export async function judgeRefusals(parts: JudgeParts, postingId: number): Promise<void> {
   const { database } = parts;
@@ -40,15 +38,22 @@ export async function judgeRefusals(parts: JudgeParts, postingId: number): Promi
   const ofMembers = open.filter((one) => !ofRelay.includes(one) && one.ofRecipient === 1);
   const copies = Object.values(await countByState(q, { postingId })).reduce((sum, count) => sum + count, 0);
   const ids = (rows: readonly RefusalRow[]): number[] => rows.map((row) => row.deliveryId);
-  const judged = await database.write(async (tx) => {
+  const now = parts.clock.now();
+  const told = await database.write(async (tx) => {
+    const acquitted = ofRelay.filter((one) => one.verdict === 'member');
     await judge(tx, ids(ofRelay), 'relay');
-    return new Set(await judge(tx, ids(ofMembers), 'member'));
+    const judged = new Set(await judge(tx, ids(ofMembers), 'member'));
+    const each: (BounceTold | null)[] = [];
+    for (const one of acquitted) each.push(await takeBounceBack(tx, list, one, now));
+    for (const one of ofMembers)
+      if (judged.has(one.deliveryId)) each.push(await countBounce(tx, list, one, now));
+    return each.filter((one) => one !== null);
   });
   if (nobody && ofRelay[0])
     await tryNotice(parts, { list: list.address }, () =>
       alertPostmaster(parts, list, posting.messageId, { refusals: ofRelay, copies }),
     );
-  for (const one of ofMembers) if (judged.has(one.deliveryId)) await countBounce(parts, list, one);
+  for (const one of told) await tellOwners(parts, list, one, now);
 }
 
 /** The same for all postings: what a crash left, and copies that were refused while others of the posting went on. */
@@ -107,45 +112,20 @@ function counted(refused: number, copies: number): string {
   return refused === 1 ? 'A copy of a post was' : `${refused} copies of a post were`;
 }
 
-/** Tells the owners, and suspends the member if the list does, when his score has come to the threshold. */
-async function countBounce(parts: JudgeParts, list: ListContext, refusal: RefusalRow): Promise<void> {
-  const { database, clock } = parts;
-  const { policy } = list;
-  const { address, code, reply } = refusal;
-  const member = await findMember(database.q, list.id, address);
-  if (policy['bounce.action'] === 'count' || member?.state !== 'active') return;
-  const now = clock.now();
-  const bounces = await bouncesOf(database.q, { listId: list.id, address, since: member.since });
-  const score = bounceScore(policy, bounces, now);
-  if (score < policy['bounce.threshold']) return;
-  const suspends = policy['bounce.action'] === 'suspend';
-  const everyMs = policy['bounce.days'] * dayMs;
-  const about = { listId: list.id, member: address, kind: 'bounces', now, everyMs };
-  if (!suspends && !(await noticeIsDue(database.q, about))) return;
-  const done = suspends
-    ? `He gets no posts any more, until \`reseal member set ${list.address} ${address} --resume\`.`
-    : `He goes on getting posts; \`reseal member remove\` or \`member set --suspend\` ends that.`;
-  const mails = await tryNotice(parts, { list: list.address, member: address }, async () =>
-    noticesTo(parts, list, await addressesOf(database.q, list.id, 'owner'), {
-      template: 'owner-alert',
-      variables: {
-        event: `mail to ${address} is refused`,
-        reason: 'bounces',
-        reason_text: `Copies for ${address} were refused on ${score} days of the last ${policy['bounce.days']}. ${done}`,
-        details: [`Last reply: ${code} ${reply}`.slice(0, 200)],
-      },
-    }),
-  );
-  // He is suspended whether or not the owners can be told; what only tells is tried again with his next refusal.
-  if (mails === null && !suspends) return;
-  const isDone = await queueIf(parts, mails ?? [], async (tx) => {
-    if (!suspends) return noticeDue(tx, about);
-    await setMember(tx, { listId: list.id, address }, { state: 'suspended' });
-    const detail = `suspended by bounce.action: refused on ${score} days, last with ${code} ${reply}`;
-    await record(tx, { at: now, list: list.address, member: address, event: 'member-changed', detail });
-    await touch(tx);
-    return true;
+async function tellOwners(
+  parts: JudgeParts,
+  list: ListContext,
+  told: BounceTold,
+  now: number,
+): Promise<void> {
+  const { address: member, done, score } = told;
+  parts.log.warn('member-bounces', { list: list.address, member, score, done });
+  await tryNotice(parts, { list: list.address, member }, async () => {
+    const mails = await bounceMails(parts, list, told);
+    await queueIf(
+      parts,
+      mails,
+      async (tx) => done !== 'nothing' || noticeDue(tx, bounceNotice(list, member, now)),
+    );
   });
-  if (isDone)
-    parts.log.warn('member-bounces', { list: list.address, member: address, score, suspended: suspends });
 }

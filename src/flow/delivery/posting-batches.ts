@@ -31,6 +31,8 @@ export interface BatchParts extends NoticeParts, OutgoingParts {
   readonly relays: Pick<Relays, 'together'>;
   readonly findRecipients: FindRecipients;
   readonly defaults: SiteDefaults;
+  /** By which the site knows its VERP senders again. */
+  readonly secret: Buffer;
   /** Who is told of what is the relay's doing. */
   readonly postmaster: string;
 }
@@ -97,7 +99,8 @@ function ownMail({ relays }: BatchParts, loaded: Loaded): PostingBatches {
   const { message, spooled } = loaded;
   const { from, smtpUtf8, requireTls } = message.envelope;
   const { together } = relays;
-  const envelope = { senderFor: () => from, together, smtpUtf8, requireTls, body8bit: false };
+  const { id } = message;
+  const envelope = { message: id, senderFor: () => from, together, smtpUtf8, requireTls, body8bit: false };
   return {
     about: aboutOf(loaded),
     prepare: async (rows) => ({
@@ -114,6 +117,7 @@ function distribution(parts: BatchParts, loaded: Loaded, fatal: FatalCertificate
   const prepared = readPrepared(posting);
   const { mode } = prepared;
   const outgoing = outgoingOf(parts, { posting, list, spooled, prepared });
+  const { secret } = parts;
   const { together } = parts.relays;
   const seal = sealPosting(parts.workers, outgoing.toSeal, fatal);
   const findKeys = sealKeysFrom(parts.database.q);
@@ -123,7 +127,7 @@ function distribution(parts: BatchParts, loaded: Loaded, fatal: FatalCertificate
     const { head, body } =
       mode === 'intact' ? asItCame(loaded, prepared) : await outgoing.inClear(permitOf(loaded));
     // By what it is: a client may say 8BITMIME of 7-bit text, or send 8-bit text and not say so (RFC 6152 3).
-    const envelope = envelopeOf(list, message, { body8bit: !isAscii(body), together });
+    const envelope = envelopeOf(list, message, { body8bit: !isAscii(body), together, secret });
     return sameCopies(rows, envelope, head, body);
   };
 
@@ -135,7 +139,7 @@ function distribution(parts: BatchParts, loaded: Loaded, fatal: FatalCertificate
     );
     const sealable = (row: ClaimedRow): boolean =>
       mode === 'sealed' || certificates.get(row.member)?.usable === true;
-    const envelope = envelopeOf(list, message, { body8bit: false, together });
+    const envelope = envelopeOf(list, message, { body8bit: false, together, secret });
     const { header } = outgoing;
     const batch = await sealBatch(seal, {
       rows: rows.filter(sealable),

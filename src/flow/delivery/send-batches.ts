@@ -63,13 +63,20 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
     const { ready, settlements } = await batches.prepare(rows);
     const { connections } = parts.relays;
     let unbegun = ready.length;
+    const begun = (): void => {
+      if (unbegun-- === ready.length) progress.begun();
+      if (unbegun === connections) progress.spare();
+    };
     const send = (copy: ReadyCopy): Promise<void> =>
       parts.relays.turn(
         { list: about.listId, octets: about.octets, to: copy.addressees[0]?.row.member ?? '' },
         () => {
-          if (unbegun-- === ready.length) progress.begun();
-          if (unbegun === connections) progress.spare();
+          begun();
           return sendOne(parts, acknowledgements, copy, { ...about, isStopping });
+        },
+        (afterMs) => {
+          begun();
+          return putBack(parts, acknowledgements, rowsOf(copy), afterMs);
         },
       );
     if (unbegun <= connections) progress.spare();
@@ -114,6 +121,7 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
   };
 }
 
+const rowsOf = (copy: ReadyCopy): ClaimedRow[] => copy.addressees.map((one) => one.row);
 const idsOf = (rows: readonly ClaimedRow[]): number[] => rows.map((row) => row.id);
 
 /** The batch as a whole failed (a worker, the disk, a bug): its rows come back by the retry table. */
@@ -139,6 +147,16 @@ async function failBatch(
   }
 }
 
+/** Not sent because we stop, or not tried: due at once, or later, and not counted as an attempt. */
+function putBack(
+  { clock }: SendParts,
+  acknowledgements: Acknowledgements<Entry>,
+  rows: readonly ClaimedRow[],
+  afterMs = 0,
+): Promise<void> {
+  return acknowledgements.commit((tx) => giveBack(tx, idsOf(rows), clock.now() + afterMs));
+}
+
 async function sendOne(
   parts: SendParts,
   acknowledgements: Acknowledgements<Entry>,
@@ -146,10 +164,7 @@ async function sendOne(
   d: PostingBatches['about'] & { readonly isStopping: () => boolean },
 ): Promise<void> {
   const { id, list, isStopping } = d;
-  // Not sent because we stop, or not tried: due at once, or later, and not counted as an attempt.
-  const putBack = (rows: readonly ClaimedRow[], afterMs = 0): Promise<void> =>
-    acknowledgements.commit((tx) => giveBack(tx, idsOf(rows), parts.clock.now() + afterMs));
-  if (isStopping()) return putBack(ready.addressees.map((one) => one.row));
+  if (isStopping()) return putBack(parts, acknowledgements, rowsOf(ready));
   const addressees = new Map(ready.addressees.map((one) => [one.row.member, one]));
   const copy = await ready.make();
   const answered = acknowledgements.expect();
@@ -162,7 +177,7 @@ async function sendOne(
       if (addressee === undefined) continue;
       const isGivenUp = isStopping() && outcome.kind === 'deferred';
       if (outcome.afterMs === undefined && !isGivenUp) answers.push({ addressee, outcome });
-      else untried.push(putBack([addressee.row], outcome.afterMs));
+      else untried.push(putBack(parts, acknowledgements, [addressee.row], outcome.afterMs));
     }
     // The connection ends its next copy when this is durable: after a crash at most one of each may go out again.
     if (answers.length > 0) await acknowledgements.commit(answers);

@@ -35,11 +35,9 @@ export async function writeAnswers(
   await noteRefusals(tx, answers.flatMap(refusalIn), at);
   for (const { addressee, outcome } of answers) {
     if (outcome.kind !== 'deferred') continue;
-    // A relay that fell silent after the final dot may have taken the copy: it comes back less and less often, not each
-    // five minutes for five days.
-    const mayBeTaken = outcome.command === '.' && outcome.code === null;
-    const isDown = outcome.relayDown && !mayBeTaken;
-    const reason = isDown ? relayDown : (outcome.enhanced ?? 'deferred');
+    // Not of a relay that fell silent after the final dot: it may have taken the copy, which comes back less and less
+    // often, not each five minutes for five days.
+    const reason = outcome.relayDown ? relayDown : (outcome.enhanced ?? 'deferred');
     const why = { reason, detail: `the relay did not take it: ${outcome.text}` };
     await retryLater(tx, parts, [addressee.row], why, detailsOf({ addressee, outcome }));
   }
