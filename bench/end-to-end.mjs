@@ -122,6 +122,8 @@ function inTheMiddle(runs, members) {
     user: perCopy('user'),
     system: perCopy('system'),
     main: perCopy('main'),
+    busiest: perCopy('busiest'),
+    second: perCopy('second'),
     voluntary: perCopy('voluntary'),
     involuntary: perCopy('involuntary'),
     sink: of((run) => run.sink) / members,
@@ -155,7 +157,7 @@ function rowsOf(one, measured) {
       ...(aims.cpu && aim(`< ${aims.cpu} ms`, own.cpu < aims.cpu)),
       note: [
         `user ${digits(own.user)}, system ${digits(own.system)}`,
-        `main thread ${digits(own.main)}, others ${digits(own.cpu - own.main)}`,
+        `main thread ${digits(own.main)}, others ${digits(own.cpu - own.main)} (${digits(own.busiest)} + ${digits(own.second)} …)`,
         `switches ${digits(own.voluntary)} + ${digits(own.involuntary)}`,
         `smtp-sink ${digits(own.sink)}`,
       ].join('; '),

@@ -10,6 +10,8 @@ import type { Wrapper } from './wrap.ts';
 export interface SealRecipient {
   readonly sha256: string;
   readonly transport: KeyTransport;
+  /** What it takes is worth spreading over workers, see `isCostly`. */
+  readonly costly?: boolean;
 }
 
 /** A member's certificate as far as sealing needs it: plain data, with the public key in its fast form. */

@@ -1,3 +1,4 @@
+import { getHeapStatistics } from 'node:v8';
 import { parentPort } from 'node:worker_threads';
 import { Fault, wordsOf } from '../base/errors.ts';
 import type { DecryptionKey } from '../cms/enveloped-data.ts';
@@ -15,6 +16,7 @@ import { wrapEntity } from './wrap.ts';
 function serve(port: NonNullable<typeof parentPort>): void {
   const sealings = new Map<number, Sealing>();
   const keys: KnownKeys = new Map();
+  const collect = collector();
   port.on('message', ({ id, job }: Question) => {
     let reply: Reply;
     let moved: ArrayBuffer[] = [];
@@ -29,7 +31,26 @@ function serve(port: NonNullable<typeof parentPort>): void {
       reply = { id, fault: { code, message: wordsOf(error) } };
     }
     port.postMessage(reply, moved);
+    // Later, for until this ends the job itself is in use.
+    setImmediate(collect);
   });
+}
+
+/** Octets outside the heap that jobs may leave behind. */
+const mostLeft = 8 * 1024 * 1024;
+
+/**
+ * Gives back what large messages left behind. V8 counts such octets but looks at them only when something is allocated, and
+ * a worker whose last job is done allocates nothing: it would hold four times the message while the copies go out.
+ */
+function collector(): () => void {
+  const octets = () => getHeapStatistics().external_memory;
+  let kept = 0;
+  return () => {
+    if (octets() - kept < mostLeft) return;
+    globalThis.gc?.();
+    kept = octets();
+  };
 }
 
 function perform(job: Job, sealings: Map<number, Sealing>, keys: KnownKeys): Answers[keyof Answers] {

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { Plaintext, type SealedBytes } from '../base/bytes.ts';
 import { Fault, faultsOf } from '../base/errors.ts';
@@ -62,7 +63,10 @@ export interface SignOptions {
 
 /** The crypto workers as the flow sees them. Every promise rejects with a Fault only. */
 export interface CryptoWorkers {
+  /** How many threads there are. */
+  readonly count: number;
   open(request: OpenRequest): Promise<OpenReport>;
+  /** In the worker that has the least to do, and of equals the one with the fewest sealings: several begun in turn are spread. */
   seal(entity: Plaintext, cipher: ContentCipher): Promise<SealSession>;
   /** The list's signature around mail of its own or a post in clear. */
   sign(entity: Uint8Array, signer: SignerData, d: SignOptions): Promise<Buffer>;
@@ -72,6 +76,8 @@ export interface CryptoWorkers {
 }
 
 interface Task {
+  /** In the order of asking. */
+  readonly id: number;
   readonly job: Job;
   readonly resolve: (answer: Answers[keyof Answers]) => void;
   readonly reject: (fault: Fault) => void;
@@ -80,8 +86,9 @@ interface Task {
 /** One thread, its own queue (jobs of its sealings) and what it is doing. */
 interface Lane {
   worker: Worker | null;
-  current: { readonly task: Task; readonly id: number; readonly timer: NodeJS.Timeout } | null;
+  current: { readonly task: Task; readonly timer: NodeJS.Timeout } | null;
   readonly own: Task[];
+  readonly sealings: Set<number>;
   /** Grows with each restart: sealings of an earlier thread are gone. */
   generation: number;
 }
@@ -96,6 +103,7 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
     worker: null,
     current: null,
     own: [],
+    sealings: new Set(),
     generation: 0,
   }));
   const shared: Task[] = [];
@@ -105,27 +113,28 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
   const ask = <K extends Job['kind']>(job: Job & { kind: K }, lane: Lane | null): Promise<Answers[K]> =>
     new Promise((resolve, reject) => {
       if (closed) return reject(workerFault('worker-closed', { job: job.kind }));
-      const task: Task = { job, resolve: (answer) => resolve(answer as Answers[K]), reject };
+      const task: Task = { id: nextId++, job, resolve: (answer) => resolve(answer as Answers[K]), reject };
       (lane ? lane.own : shared).push(task);
       for (const one of lane ? [lane] : lanes) advance(one);
     });
 
   const advance = (lane: Lane): void => {
     if (lane.current) return;
-    const task = lane.own.shift() ?? shared.shift();
+    const task = longestWaiting(lane.own, shared).shift();
     if (!task) return;
     const worker = lane.worker ?? start(lane);
-    const id = nextId++;
     const timer = setTimeout(
       () => stop(lane, workerFault('worker-timeout', { job: task.job.kind, seconds: d.timeoutMs / 1000 })),
       d.timeoutMs,
     );
-    lane.current = { task, id, timer };
+    lane.current = { task, timer };
     worker.ref();
-    worker.postMessage({ id, job: task.job }, movable(task.job));
+    worker.postMessage({ id: task.id, job: task.job }, movable(task.job));
   };
 
   const start = (lane: Lane): Worker => {
+    // For `collector` in worker.ts: threads that begin after this have `gc`.
+    setFlagsFromString('--expose-gc');
     const worker = new Worker(d.script, { resourceLimits: { maxOldGenerationSizeMb: 512 } });
     lane.worker = worker;
     worker.on('message', (reply: Reply) => settle(lane, reply));
@@ -143,6 +152,7 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
     const { worker, current } = lane;
     lane.worker = null;
     lane.current = null;
+    lane.sealings.clear();
     lane.generation++;
     void worker?.terminate();
     if (current) clearTimeout(current.timer);
@@ -155,7 +165,7 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
 
   const settle = (lane: Lane, reply: Reply): void => {
     const { current } = lane;
-    if (!current || current.id !== reply.id) return;
+    if (!current || current.task.id !== reply.id) return;
     clearTimeout(current.timer);
     lane.current = null;
     lane.worker?.unref();
@@ -165,8 +175,7 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
   };
 
   let nextSession = 1;
-  const leastBusy = (): Lane => lanes.reduce((best, lane) => (load(lane) < load(best) ? lane : best));
-  const load = (lane: Lane): number => lane.own.length + (lane.current ? 1 : 0);
+  const leastBusy = (): Lane => lanes.reduce((best, lane) => (isLess(lane, best) ? lane : best));
 
   const signed = (entity: Uint8Array, signer: SignerData, { boundary, at, wrapper }: SignOptions) =>
     ask(
@@ -175,6 +184,7 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
     );
 
   return {
+    count: d.count,
     async open(request) {
       const answer = await ask({ kind: 'open', request }, null);
       return { ...withBuffers(answer), entity: answer.entity && new Plaintext(answer.entity) };
@@ -183,7 +193,10 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
       const lane = leastBusy();
       const session = nextSession++;
       const copy = new Uint8Array(entity.expose());
-      const { contentType } = await ask({ kind: 'seal', session, entity: copy, cipher }, lane);
+      lane.sealings.add(session);
+      const sealed = ask({ kind: 'seal', session, entity: copy, cipher }, lane);
+      sealed.catch(() => lane.sealings.delete(session));
+      const { contentType } = await sealed;
       const { generation } = lane;
       const here = (job: string): Lane => {
         if (lane.generation !== generation) throw workerFault('worker-restarted', { job });
@@ -205,6 +218,7 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
           return sealedElsewhere(lines);
         },
         end: async () => {
+          lane.sealings.delete(session);
           if (lane.generation === generation)
             await ask({ kind: 'end', session }, lane).catch(() => undefined);
         },
@@ -226,6 +240,17 @@ export function startWorkers(d: { count: number; timeoutMs: number; script: URL 
       await Promise.all(ended);
     },
   };
+}
+
+/** Whether a lane has less to do than another one, and of equals fewer sealings to come back to. */
+function isLess(lane: Lane, than: Lane): boolean {
+  const jobs = (one: Lane): number => one.own.length + (one.current ? 1 : 0);
+  return jobs(lane) === jobs(than) ? lane.sealings.size < than.sealings.size : jobs(lane) < jobs(than);
+}
+
+/** First come, first served: else a posting whose key wraps fill the workers would keep mail from being opened. */
+function longestWaiting(own: Task[], shared: Task[]): Task[] {
+  return (shared[0]?.id ?? Infinity) < (own[0]?.id ?? Infinity) ? shared : own;
 }
 
 /** The copy of an entity to seal or sign is moved, not copied once more: the worker overwrites it (RULES 21). */

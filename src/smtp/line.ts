@@ -1,6 +1,19 @@
+import { isBulk } from './bulk.ts';
 import { type Outcome, plainWords } from './outcome.ts';
 import { finishAll, type Job } from './pool-jobs.ts';
 import { Standings } from './standings.ts';
+
+/** A copy that a connection has had. */
+export interface LastCopy {
+  readonly message: string;
+  readonly isLarge: boolean;
+}
+
+/** What of a copy counts for the one that may follow it. */
+export const lastCopyOf = ({ copy }: Job): LastCopy => ({
+  message: copy.message,
+  isLarge: isBulk(copy.head.length + copy.body.length),
+});
 
 /** The copies that wait for a connection to a relay, in the order in which they came. */
 export class Line {
@@ -35,13 +48,13 @@ export class Line {
     this.#jobs.unshift(job);
   }
 
-  /** Whether a copy may have a connection now, `following` a copy of this message on it. */
-  hasNext(following: string | null): boolean {
+  /** Whether a copy may have a connection now, `following` another on it. */
+  hasNext(following: LastCopy | null): boolean {
     return this.#first(following) >= 0;
   }
 
   /** Takes the first copy that may have a connection now. */
-  take(following: string | null): Job | undefined {
+  take(following: LastCopy | null): Job | undefined {
     const at = this.#first(following);
     const [job] = at < 0 ? [] : this.#jobs.splice(at, 1);
     if (job !== undefined) this.#standings.began(job.copy.message);
@@ -79,10 +92,13 @@ export class Line {
     for (const job of this.#jobs.splice(0)) void finishAll(job, outcome);
   }
 
-  #first(following: string | null): number {
-    return this.#jobs.findIndex(({ copy: { message } }) =>
-      this.#standings.mayBegin(message, message === following),
+  #first(following: LastCopy | null): number {
+    const at = this.#jobs.findIndex(({ copy: { message } }) =>
+      this.#standings.mayBegin(message, message === following?.message),
     );
+    const first = this.#jobs[at];
+    // No small one behind a large one: of that, megabytes are still in the buffers of both sides' systems.
+    return first !== undefined && following?.isLarge && !lastCopyOf(first).isLarge ? -1 : at;
   }
 
   #putOff(message: string): void {

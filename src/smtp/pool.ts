@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Capabilities, Copy } from './capabilities.ts';
 import { StuffedBodies } from './dot-stuffing.ts';
 import { Health } from './health.ts';
-import { forOthers, Line } from './line.ts';
+import { forOthers, type LastCopy, Line, lastCopyOf } from './line.ts';
 import { openRelay, type RelayTarget } from './open-relay.ts';
 import { notSent, type Outcome } from './outcome.ts';
 import { makePace, type Pace } from './pace.ts';
@@ -19,8 +19,8 @@ export type { PoolTimes } from './pool-times.ts';
 interface Lane {
   readonly relay: Relay;
   sent: number;
-  /** Of which message it was given a copy last. */
-  message: string | null;
+  /** The copy it was given last. */
+  last: LastCopy | null;
   idleTimer: NodeJS.Timeout | null;
 }
 
@@ -178,7 +178,7 @@ export class RelayPool {
     this.#dialling -= 1;
     if (this.#stop.signal.aborted && !(opened instanceof Relay)) return;
     if (opened instanceof Relay) {
-      const lane: Lane = { relay: opened, sent: 0, message: null, idleTimer: null };
+      const lane: Lane = { relay: opened, sent: 0, last: null, idleTimer: null };
       this.#lanes.add(lane);
       void opened.closed.then(() => this.#forget(lane));
       this.#known = { capabilities: opened.capabilities, at: performance.now() };
@@ -210,14 +210,14 @@ export class RelayPool {
     if (lane.sent + 1 >= this.#times.copiesPerConnection) return null;
     // Nor one that a connection is being opened for: behind another copy it may wait long.
     if (this.#line.length <= this.#dialling || !this.#mayGo()) return null;
-    const job = this.#takeJob(lane, lane.message);
+    const job = this.#takeJob(lane, lane.last);
     return job === undefined ? null : this.#errand(lane, job, true);
   }
 
-  #takeJob(lane: Lane, following: string | null): Job | undefined {
+  #takeJob(lane: Lane, following: LastCopy | null): Job | undefined {
     const job = this.#line.take(following);
     this.#pace.count(job?.copy.to.length ?? 0);
-    lane.message = job?.copy.message ?? lane.message;
+    if (job !== undefined) lane.last = lastCopyOf(job);
     return job;
   }
 

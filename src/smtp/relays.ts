@@ -112,9 +112,8 @@ export function openRelays(
       forOthers: Math.ceil(most / 2),
       patienceMs: d.patienceMs?.small ?? patienceMs.small,
     });
-    // A large copy takes as long on the wire as many small ones: some connections are kept for those.
     const bulk = new Turns({
-      ofOneList: Math.max(1, Math.floor((most * 3) / 4)),
+      ofOneList: largeAtATime(most),
       forOthers: 0,
       patienceMs: d.patienceMs?.bulk ?? patienceMs.bulk,
     });
@@ -196,6 +195,14 @@ export function openRelays(
     close: async (graceMs) => void (await Promise.all(pools.map((pool) => pool.close(graceMs)))),
   };
 }
+
+/**
+ * How many large copies are under way over so many connections. One takes as long on the wire as many small ones, so some
+ * connections are kept for those; and the relay's host takes what all of them sent before what came after, so a handful is enough
+ * to keep it busy: with three quarters of 20 the same octets went out, and a short post beside them waited three times as long.
+ */
+const largeAtATime = (connections: number): number =>
+  Math.max(1, Math.min(Math.floor((connections * 3) / 4), Math.max(5, Math.floor(connections / 4))));
 
 /** The domain itself, `*.` with each domain above it from the nearest up, and `*`. */
 function patternsFor(domain: string): string[] {

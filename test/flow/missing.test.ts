@@ -3,11 +3,10 @@ import { settleMissing } from '../../src/flow/delivery/missing.ts';
 import type { ListContext } from '../../src/flow/lists/list-context.ts';
 import { bind } from '../../src/store/bindings.ts';
 import { upsertCertificate } from '../../src/store/certificates.ts';
-import { type ClaimedRow, deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
+import { claim, deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
 import { ledgerOf } from '../../src/store/ledger.ts';
 import { addRole } from '../../src/store/lists.ts';
 import { findMessage } from '../../src/store/messages.ts';
-import { claimOldest } from '../kit/claim.ts';
 import { certificate as certificateOf, copy, post } from '../store/fixtures.ts';
 import { day, t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
@@ -32,10 +31,8 @@ async function postFor(
   const at = site.clock.now();
   const row = copy(posting, member, { createdAt: at, nextAt: at, expiresAt: at + 5 * day });
   await site.database.write((tx) => insertDeliveries(tx, [row]));
-  // Notices wait to be sent, too: passed over.
-  let claimed: ClaimedRow | undefined;
-  do [claimed] = await claimOldest(site.database.q, { lease: 'x', now: at, limit: 1, leaseMs: day });
-  while (claimed && claimed.postingId !== posting);
+  const turn = { postingId: posting, lease: 'x', now: at, limit: 1, leaseMs: day };
+  const [claimed] = await claim(site.database.q, turn);
   const message = await findMessage(site.database.q, id);
   if (!claimed || !message) throw new Error('nothing claimed');
   return {

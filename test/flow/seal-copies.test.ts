@@ -32,11 +32,15 @@ function workersWith(fate: (asked: string, n: number) => Error | null) {
       end: async () => {},
     };
   };
-  return { seal, asked, sessions: () => sessions };
+  return { count: 2, seal, asked, sessions: () => sessions };
 }
 
-function sealing(workers: Pick<CryptoWorkers, 'seal'>, fatal: FatalCertificates = new Map()) {
-  return { fatal, seal: sealPosting(workers, async () => new Plaintext(Buffer.from('text')), fatal) };
+function sealing(
+  workers: Pick<CryptoWorkers, 'seal' | 'count'>,
+  fatal: FatalCertificates = new Map(),
+  octets = 4,
+) {
+  return { fatal, seal: sealPosting(workers, async () => new Plaintext(Buffer.alloc(octets)), fatal) };
 }
 
 describe('a certificate that kills the worker', () => {
@@ -103,5 +107,45 @@ describe('a certificate is not blamed', () => {
       code: 'worker-restarted',
     });
     expect([fatal.size, always.fatal.size]).toEqual([0, 0]);
+  });
+});
+
+describe('members with costly keys', () => {
+  const costly = (count: number): SealRecipient[] =>
+    Array.from({ length: count }, (_, n) => ({ sha256: `${n},`, transport: 'ecdh', costly: true }));
+  const names = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, n) => `${from + n},`).join('');
+
+  it('are wrapped for by as many sealings as there are workers; the others by the first alone', async () => {
+    const workers = workersWith(() => null);
+    const { seal } = sealing(workers);
+    const copies = await seal.address('aes-256-cbc', [...to('x'), ...costly(21), ...to('y')], d);
+    // The costly ones stand at 1 to 21.
+    expect(workers.asked).toEqual([`${names(0, 11)}xy`, names(11, 21)]);
+    expect(workers.sessions()).toBe(2);
+    const places = copies.flatMap((copy) => copy.at);
+    expect([...places].sort((a, b) => a - b)).toEqual([...Array(23).keys()]);
+    expect(places.slice(0, 13)).toEqual([...Array(11).keys()].map((n) => n + 1).concat(0, 22));
+  });
+
+  it.each([
+    ['too few to be worth it', costly(19), 4, false],
+    ['of a post that is large: each sealing holds it', costly(40), 300 * 1024, false],
+    ['who share one copy', costly(40), 4, true],
+  ])('%s have one sealing', async (_, recipients, octets, together) => {
+    const workers = workersWith(() => null);
+    const { seal } = sealing(workers, new Map(), octets);
+    await seal.address('aes-256-cbc', recipients, { ...d, together });
+    expect([workers.asked.length, workers.sessions()]).toEqual([1, 1]);
+  });
+
+  it('one of whom kills the worker: found in his share, and the other share is not asked again', async () => {
+    const workers = workersWith((asked) => (/\b13,/.test(asked) ? died('address') : null));
+    const { seal, fatal } = sealing(workers);
+    const copies = await seal.address('aes-256-cbc', costly(20), d);
+    expect([...fatal.keys()]).toEqual(['13,']);
+    expect(workers.asked.filter((one) => one === names(0, 10))).toHaveLength(1);
+    expect(copies.filter((copy) => 'unusable' in copy).map((copy) => copy.at)).toEqual([[13]]);
+    expect(copies).toHaveLength(20);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Capabilities } from '../../src/cms/capabilities.ts';
 import type { ContentCipher } from '../../src/pki/algorithms.ts';
 import type { KeyType } from '../../src/pki/certificate.ts';
-import { type AlgorithmPins, chooseAlgorithms, type PostCiphers } from '../../src/smime/choose.ts';
+import { type AlgorithmPins, chooseAlgorithms, isCostly, type PostCiphers } from '../../src/smime/choose.ts';
 
 const can = (
   ciphers: ContentCipher[],
@@ -131,5 +131,22 @@ describe('chooseAlgorithms', () => {
   ])('never below the post where the member can do as much: %s', (_, capabilities, pins, post, expected) => {
     const choice = chooseAlgorithms({ keyType: 'rsa' }, capabilities, pins, post);
     expect(`${choice?.cipher}${choice?.weaker ? ' weaker' : ''}`).toBe(expected);
+  });
+});
+
+describe('a key is costly', () => {
+  const key = (keyType: KeyType, rsaBits: number | null = null, curve: string | null = null) =>
+    isCostly({ keyType, rsaBits, curve });
+  it('on curves other than P-256, and when it is a long one', () => {
+    expect([key('rsa', 2048), key('rsa', 3072), key('ec', null, 'prime256v1'), key('x25519')]).not.toContain(
+      true,
+    );
+    expect([
+      key('rsa', 4096),
+      key('rsa-oaep', 4096),
+      key('ec', null, 'secp384r1'),
+      key('ec', null, 'brainpoolP256r1'),
+      key('x448'),
+    ]).not.toContain(false);
   });
 });

@@ -162,6 +162,16 @@ describe('the crypto workers', () => {
     ]);
   });
 
+  it('begin a sealing where the fewest are, when none has anything to do', async () => {
+    const workers = pool(stub, { count: 2 });
+    const seal = async () => workers.seal(new Plaintext(Buffer.from('x')), 'aes-256-cbc');
+    const [one, two, three] = [await seal(), await seal(), await seal()];
+    // Each thread counts its own.
+    expect([one, two, three].map((each) => each?.contentType)).toEqual(['sealed 1', 'sealed 1', 'sealed 2']);
+    for (const each of [one, three]) await each?.end();
+    expect((await seal()).contentType).toBe('sealed 3');
+  });
+
   it('leave the entity to seal as it was', async () => {
     const entity = new Plaintext(Buffer.from(plain));
     const session = await pool(real).seal(entity, 'aes-256-gcm');
@@ -271,6 +281,23 @@ describe('a worker that', () => {
     bad.catch(() => undefined);
     for (const name of ['a', 'b', 'c', 'd']) expect(await told(workers, name)).toBe(`answer to ${name}`);
     await expect(bad).rejects.toMatchObject({ code: 'worker-timeout' });
+  });
+
+  it('has several jobs does first what was asked first, whether it belongs to a sealing or not', async () => {
+    const workers = pool(stub);
+    const session = await workers.seal(new Plaintext(Buffer.from('x')), 'aes-256-cbc');
+    const signer = { key: await nextKey('p256'), certificate: people.list.certDer, chain: [] };
+    const sign = (boundary: string) => workers.sign(Buffer.alloc(0), signer, { boundary, at: 0 });
+    const done: string[] = [];
+    const note = (name: string) => () => void done.push(name);
+    await Promise.all([
+      sign('a').then(note('a')),
+      sign('b').then(note('b')),
+      session.address([], noKeys).then(note('heads')),
+      sign('c').then(note('c')),
+      session.lines(0).then(note('lines')),
+    ]);
+    expect(done).toEqual(['a', 'b', 'heads', 'c', 'lines']);
   });
 
   it('answers for another job is not believed', async () => {

@@ -55,6 +55,32 @@ describe('connections', () => {
     expect(sink.connections.total).toBe(3);
   });
 
+  it('that have just taken a large copy take no small one behind it: it waits for another', async () => {
+    const [large, begun, first] = [gate(), gate(), gate()];
+    const isLarge = (from: string) => from.startsWith('large');
+    const { sink, pool } = await sinkAndPool(
+      {
+        answer: (stage, { from }) => {
+          if (stage === '.' && isLarge(from)) {
+            begun.open();
+            return large.opened;
+          }
+          return stage === 'DATA' && !isLarge(from) ? first.opened : null;
+        },
+      },
+      { connections: 2 },
+    );
+    const body = Buffer.from('all the same, again and again\r\n'.repeat(10_000));
+    const slow = sendOne(pool, copyFor('a@x.example', { message: 'large', from: 'large@x.example', body }));
+    const quick = ['b', 'c'].map((name) => sendOne(pool, copyFor(`${name}@x.example`)));
+    await begun.opened;
+    first.open();
+    await Promise.all(quick);
+    expect(sink.messages.map((one) => one.to[0])).toEqual(['b@x.example', 'c@x.example']);
+    large.open();
+    expect((await slow).kind).toBe('delivered');
+  });
+
   it('are not opened for less work than there is', async () => {
     const { sink, pool } = await sinkAndPool({}, { connections: 10 });
     await Promise.all(members(2).map((to) => sendOne(pool, copyFor(to))));

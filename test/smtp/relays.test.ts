@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Outcome, PoolTimes, RelayTarget } from '../../src/smtp/pool.ts';
 import { openRelays, type RelayChoice, type RelayedOutcome } from '../../src/smtp/relays.ts';
@@ -114,6 +115,34 @@ describe('the way to a domain', () => {
     end();
     await Promise.all([...large, ...little, other]);
     expect(begun).toHaveLength(16);
+    await relays.close(0);
+  });
+
+  it.each([
+    [1, 1],
+    [4, 3],
+    [20, 5],
+    [40, 10],
+  ])('gives large messages, of %i connections, no more than %i', async (connections, most) => {
+    const { relays } = await relaysOf([{ target: { connections } }]);
+    let begun = 0;
+    const ends: (() => void)[] = [];
+    const turns = Array.from({ length: 30 }, () =>
+      relays.turn(
+        { to: 'a@x.example', list: 1, octets: 10_000_000 },
+        () => {
+          begun++;
+          return new Promise<void>((resolve) => ends.push(resolve));
+        },
+        never,
+      ),
+    );
+    expect(begun).toBe(most);
+    while (ends.length > 0) {
+      ends.shift()?.();
+      await nextTurn();
+    }
+    await Promise.all(turns);
     await relays.close(0);
   });
 
@@ -277,7 +306,9 @@ describe('what no relay could take', () => {
   });
 
   it('keeps one decision waiting for a relay that hangs, not each', async () => {
-    const { relays } = await relaysOf([{ answer: (stage) => (stage === 'CONN' ? hang : null) }]);
+    const { relays } = await relaysOf([
+      { answer: (stage) => (stage === 'CONN' ? hang : null), target: { connections: 4 } },
+    ]);
     await relays.misfit(needs);
     const asked = performance.now();
     for (let n = 0; n < 20; n++) expect(await relays.misfit(needs)).toBeNull();

@@ -4,7 +4,7 @@ import type { KeyTransport } from '../../cms/encrypt.ts';
 import { contentCiphers, strengthOf } from '../../pki/algorithms.ts';
 import { type Certificate, mayServe, parseCertificate } from '../../pki/certificate.ts';
 import type { PathResult } from '../../pki/path.ts';
-import { type AlgorithmPins, type Choice, chooseAlgorithms } from '../../smime/choose.ts';
+import { type AlgorithmPins, type Choice, chooseAlgorithms, isCostly } from '../../smime/choose.ts';
 import type { SealRecipient } from '../../smime/jobs.ts';
 import { pendingAmong } from '../../store/bindings.ts';
 import {
@@ -251,7 +251,8 @@ async function judge(
     return missing('unusable', `mail can not be encrypted to a key of the type ${certificate.keyType}`);
   if (strengthOf(choice.cipher) < list.floor.cipherBits)
     return missing('weak-cipher', `${choice.cipher} is weaker than the list's minimum.cipher`);
-  return { usable: true, recipient: { sha256, transport: choice.keyTransport }, choice, sha256 };
+  const recipient = { sha256, transport: choice.keyTransport, costly: isCostly(certificate) };
+  return { usable: true, recipient, choice, sha256 };
 }
 
 /** The ways to send a content key that `member set` may pin. */

@@ -1,4 +1,3 @@
-import { simpleParser } from 'mailparser';
 import { parseEntity } from '../../mime/entity.ts';
 import { legacyDisplayOf } from '../../smime/legacy-display.ts';
 import type { Findings } from '../../smime/open.ts';
@@ -41,6 +40,8 @@ export async function tokenIn(subject: string | null, message: Buffer): Promise<
 }
 
 async function textOf(message: Buffer, orHtml = false): Promise<string> {
+  // Here and not above: it takes 8 MB of every daemon, and few get a command without a Subject.
+  const { simpleParser } = await import('mailparser');
   try {
     // RFC 9788 4.8.2: copies of header fields above the text are no words of its author.
     const display = legacyDisplayOf(parseEntity(message));

@@ -80,7 +80,7 @@ async function returnedIn(
   const members = [...failures.keys()];
   const taken = await takenCopies(q, { listId: list.id, headerId: messageId, members });
   const copies = taken.filter((copy) => named === undefined || isOwnSender(secret, named, copy.messageId));
-  if (copies.length < taken.length)
+  if (copies.length === 0 && taken.length > 0)
     return `${from}; it came to an address that was not the sender of that copy`;
   const returned = copies.flatMap((copy) => {
     if (copy.at !== null && copy.at < spooled.receivedAt - latestMs) return [];
