@@ -20,6 +20,11 @@ export interface Database {
   /** For single statements; they wait while a transaction is open, for there is one connection. */
   readonly q: Queries;
   /**
+   * As `q`, but a statement that writes is not waited for until it is on the disk: for what the death of the process must
+   * not undo, and a power cut may. What is committed later is never durable without it.
+   */
+  readonly hasty: Queries;
+  /**
    * Runs `work` in one transaction: all of it is durable when the promise resolves, or nothing happened. Inside,
    * await queries on `tx` and nothing else: whatever it waits for keeps every other writer out.
    */
@@ -60,12 +65,14 @@ export async function openDatabase(path: string, options: OpenOptions = {}): Pro
     lose = resolve;
   });
   const log = await WriteAheadLog.open(path, lose);
-  const { dialect, committed, close } = sqliteDialect(handle, { patienceMs, log, lost: lose });
-  const q = new Kysely<Schema>({ dialect, plugins: [new CamelCasePlugin()] });
+  const { dialect, hasty, committed, close } = sqliteDialect(handle, { patienceMs, log, lost: lose });
+  const plugins = [new CamelCasePlugin()];
+  const q = new Kysely<Schema>({ dialect, plugins });
   // Kysely readies its driver at the first query; until then calls would not keep their order.
   await sql`select 1`.execute(q);
   return {
     q,
+    hasty: new Kysely<Schema>({ dialect: hasty, plugins }),
     async write(work) {
       const result = await q.transaction().execute(work);
       // Not inside: others go on with the connection meanwhile, and share the fdatasync.

@@ -74,6 +74,7 @@ class Connection implements DatabaseConnection {
   readonly #statements = new Map<string, SQLite.Statement<unknown[]>>();
   readonly mutex: Mutex;
   #committed: Promise<void> = Promise.resolve();
+  #wroteAlone = false;
 
   constructor(handle: SQLite.Database, d: DialectOptions) {
     const { log, patienceMs, lost } = d;
@@ -93,8 +94,19 @@ class Connection implements DatabaseConnection {
       return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
     });
     // Alone it was a transaction of its own.
-    if (!statement.readonly && !this.#handle.inTransaction) await this.#log.durable();
+    if (!statement.readonly && !this.#handle.inTransaction) this.#wroteAlone = true;
     return result;
+  }
+
+  /**
+   * Lets the next one have the connection; resolves when what was written outside a transaction is durable, if it has to
+   * be. To wait for the disk before that would keep all others from reading.
+   */
+  async release(d: { durably: boolean }): Promise<void> {
+    const isDue = this.#wroteAlone && d.durably;
+    this.#wroteAlone = false;
+    this.mutex.unlock();
+    if (isDue) await this.#log.durable();
   }
 
   streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
@@ -187,8 +199,16 @@ class Connection implements DatabaseConnection {
 export function sqliteDialect(
   handle: SQLite.Database,
   d: DialectOptions,
-): { dialect: Dialect; committed: () => Promise<void>; close: () => Promise<void> } {
+): {
+  dialect: Dialect;
+  /** The same connection; statements do not wait until they are durable. It has no transactions. */
+  hasty: Dialect;
+  committed: () => Promise<void>;
+  close: () => Promise<void>;
+} {
   const connection = new Connection(handle, d);
+  const noTransaction = (): Promise<never> =>
+    Promise.reject(storeFault('transaction-required', { what: 'a transaction that need not last' }));
   const close = async () => {
     await connection.mutex.lock();
     if (connection.open) await d.log.close();
@@ -203,17 +223,28 @@ export function sqliteDialect(
       connection.mutex.unlock();
       throw storeFault('database-closed', { path: connection.path });
     },
-    releaseConnection: async () => connection.mutex.unlock(),
+    releaseConnection: () => connection.release({ durably: true }),
     beginTransaction: () => connection.control('begin immediate'),
     commitTransaction: () => connection.commit(),
     rollbackTransaction: () => connection.rollback(),
     destroy: close,
   };
-  const dialect: Dialect = {
+  const dialectOf = (one: Driver): Dialect => ({
     createAdapter: () => new SqliteAdapter(),
-    createDriver: () => driver,
+    createDriver: () => one,
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
+  });
+  return {
+    dialect: dialectOf(driver),
+    hasty: dialectOf({
+      ...driver,
+      releaseConnection: () => connection.release({ durably: false }),
+      beginTransaction: noTransaction,
+      commitTransaction: noTransaction,
+      rollbackTransaction: noTransaction,
+    }),
+    committed: () => connection.committed(),
+    close,
   };
-  return { dialect, committed: () => connection.committed(), close };
 }

@@ -1,5 +1,6 @@
 import type { Selectable } from 'kysely';
 import type { Envelope } from '../mime/envelope.ts';
+import { chunksOf } from './chunks.ts';
 import { type Queries, requireTransaction } from './database.ts';
 import type { MessageState, MessagesTable, PostingKind } from './schema.ts';
 
@@ -16,39 +17,42 @@ const messageOf = (row: Selectable<MessagesTable>): MessageRow => ({
   envelope: JSON.parse(row.envelope),
 });
 
+/** A message with the lists and purposes that it is for. */
+export interface TakenIn {
+  readonly message: NewMessage;
+  readonly postings: readonly { readonly listId: number; readonly kind: PostingKind }[];
+}
+
 /**
- * Takes a message in with its postings. True if it is new; false if the row was there already (a crash between
- * this and the rename of its file): then nothing is changed. Faults: 'transaction-required'.
+ * Takes messages in with their postings and gives the ids of those that are new. The row of any other was there already (a
+ * crash between this and the rename of its file), and stays as it is. Faults: 'transaction-required'.
  */
-export async function insertMessage(
-  tx: Queries,
-  message: NewMessage,
-  postings: readonly { readonly listId: number; readonly kind: PostingKind }[],
-): Promise<boolean> {
-  requireTransaction(tx, 'insertMessage');
-  const { state = 'queued', nextAt = message.receivedAt, envelope, ...rest } = message;
-  const result = await tx
+export async function insertMessages(tx: Queries, all: readonly TakenIn[]): Promise<ReadonlySet<string>> {
+  requireTransaction(tx, 'insertMessages');
+  const rows = all.map(({ message: { state = 'queued', envelope, ...rest } }) => ({
+    nextAt: rest.receivedAt,
+    ...rest,
+    envelope: JSON.stringify(envelope),
+    state,
+    opens: 0,
+    reason: null,
+    detail: null,
+    removedAt: null,
+  }));
+  const inserted = await tx
     .insertInto('messages')
-    .values({
-      ...rest,
-      envelope: JSON.stringify(envelope),
-      state,
-      nextAt,
-      opens: 0,
-      reason: null,
-      detail: null,
-      removedAt: null,
-    })
+    .values(rows)
     .onConflict((c) => c.column('id').doNothing())
-    .executeTakeFirst();
-  if (result.numInsertedOrUpdatedRows === 0n) return false;
-  if (postings.length > 0) {
-    await tx
-      .insertInto('postings')
-      .values(postings.map((p) => ({ ...p, messageId: message.id, state: 'new' as const })))
-      .execute();
-  }
-  return true;
+    .returning('id')
+    .execute();
+  const fresh = new Set(inserted.map((row) => row.id));
+  const postings = all
+    .filter(({ message }) => fresh.has(message.id))
+    .flatMap(({ message, postings }) =>
+      postings.map((p) => ({ ...p, messageId: message.id, state: 'new' as const })),
+    );
+  for (const chunk of chunksOf(postings)) await tx.insertInto('postings').values(chunk).execute();
+  return fresh;
 }
 
 /** The message with this spool id, or null. */
@@ -78,15 +82,29 @@ export async function setMessageState(
   await q.updateTable('messages').set(d).where('id', '=', id).execute();
 }
 
-/** Counts one opening and gives the new number. Committed before the bytes are touched, it survives what they do. */
-export async function countOpen(q: Queries, id: string): Promise<number> {
+/**
+ * Counts one opening of a message and gives its row, or null if there is nothing to open any more. Committed before the bytes
+ * are touched, it survives what they do to the process; no message cuts the power, so nobody need wait for the disk.
+ */
+export async function countOpen(q: Queries, id: string): Promise<MessageRow | null> {
   const row = await q
     .updateTable('messages')
     .set((e) => ({ opens: e('opens', '+', 1) }))
     .where('id', '=', id)
-    .returning('opens')
+    .where('state', 'not in', ['done', 'quarantine'])
+    .returningAll()
     .executeTakeFirst();
-  return row?.opens ?? 0;
+  return row ? messageOf(row) : null;
+}
+
+/** Those of these ids that have a row. */
+export async function knownMessages(q: Queries, ids: readonly string[]): Promise<ReadonlySet<string>> {
+  const known = new Set<string>();
+  for (const chunk of chunksOf(ids)) {
+    const rows = await q.selectFrom('messages').select('id').where('id', 'in', chunk).execute();
+    for (const { id } of rows) known.add(id);
+  }
+  return known;
 }
 
 /** Messages of this node whose time has come (queued, unopened or parked with `nextAt` ≤ now), oldest first. */

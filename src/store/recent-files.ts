@@ -1,5 +1,5 @@
 /** What one file may have, and all that are kept: a message on its way through the intake is read three times and more. */
-const limits = { file: 64 * 1024, all: 4 * 1024 ** 2 };
+const limits = { file: 64 * 1024, all: 16 * 1024 ** 2 };
 
 /**
  * Small files that were written lately, as they are on the disk. Reading one there is four ways to the thread pool and

@@ -9,7 +9,7 @@ import { loadPrivateKey } from '../../src/pki/keys.ts';
 import { pemBlocks } from '../../src/pki/pem.ts';
 import { openDatabase, type Queries } from '../../src/store/database.ts';
 import { findList } from '../../src/store/lists.ts';
-import { insertMessage } from '../../src/store/messages.ts';
+import { insertMessages } from '../../src/store/messages.ts';
 import { mustRun, runProgram } from '../kit/client.ts';
 import { hasProgram, needs } from '../kit/needs.ts';
 import { smimeVerify } from '../kit/openssl-smime.ts';
@@ -529,7 +529,9 @@ describe('key retire and remove', () => {
   const withPost = (root: Root, posting: object, state: object = {}) =>
     onDatabase(root, async (q) => {
       const row = await findList(q, list);
-      await insertMessage(q, message('p1'), [{ listId: row?.id ?? 0, kind: 'post' }]);
+      await insertMessages(q, [
+        { message: message('p1'), postings: [{ listId: row?.id ?? 0, kind: 'post' }] },
+      ]);
       await q.updateTable('postings').set(posting).where('messageId', '=', 'p1').execute();
       await q
         .updateTable('messages')

@@ -5,7 +5,7 @@ import { type Database, openDatabase } from '../../src/store/database.ts';
 import { insertDeliveries } from '../../src/store/deliveries.ts';
 import { record } from '../../src/store/ledger.ts';
 import { findList } from '../../src/store/lists.ts';
-import { insertMessage, markRemoved, setMessageState } from '../../src/store/messages.ts';
+import { insertMessages, markRemoved, setMessageState } from '../../src/store/messages.ts';
 import { changesCounter } from '../../src/store/meta.ts';
 import { recordVerdict, setPostingState } from '../../src/store/postings.ts';
 import { newId, openSpool, type Spool } from '../../src/store/spool.ts';
@@ -362,15 +362,13 @@ describe('explain', () => {
     await arrange(async (database, _, listId) => {
       for (const at of [now, now + 5]) {
         await database.write(async (tx) => {
-          await insertMessage(
-            tx,
-            message(newId(at), {
-              receivedAt: at,
-              messageId: '<same@example.org>',
-              subject: 'evil \u001b[2J',
-            }),
-            [{ listId, kind: 'post' }],
-          );
+          const subject = 'evil \u001b[2J';
+          await insertMessages(tx, [
+            {
+              message: message(newId(at), { receivedAt: at, messageId: '<same@example.org>', subject }),
+              postings: [{ listId, kind: 'post' }],
+            },
+          ]);
         });
       }
     });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Stage, StageInfo } from '../kit/sink.ts';
-import { headerOf } from '../kit/smime-mime.ts';
-import { clearPost, signedAndEncrypted } from './posts.ts';
+import { headerOf, mailOf, textEntity } from '../kit/smime-mime.ts';
+import { clearPost, openCopy, postHeaders, signed, signedAndEncrypted } from './posts.ts';
 import { makeWorld, until, type World } from './world.ts';
 
 const minute = 60_000;
@@ -172,4 +172,27 @@ describe('time', () => {
       await ended(world);
     },
   );
+
+  it('the clock jumps over the days of a token and back: its answer counts, once', patient, async () => {
+    const world = await makeWorld({ daemon: { steered: true } });
+    const notAfter = new Date(Date.now() + 900 * day);
+    const old = await world.person('bob', { notAfter });
+    const fresh = await world.person('bob', { notAfter });
+    const list = await world.list({ key: 'p256', members: [old] });
+    const write = async (text: string) =>
+      world.post(
+        mailOf(postHeaders(old.address, list.at('sendcert')), await signed(fresh, textEntity(text))),
+        list.at('sendcert'),
+      );
+    expect(await write('my new one\n')).toMatchObject({ reason: 'changed-key' });
+    const [mail] = await world.mailTo(old.address);
+    const text = (await openCopy(old, mail?.bytes ?? Buffer.alloc(0))).toString('latin1');
+    const token = /confirm-[a-z2-7]{32}/.exec(text)?.[0] ?? 'none';
+    await world.daemon.jump(60 * day);
+    // What comes meanwhile is too late for it.
+    expect(await write(`${token}\n`)).toMatchObject({ event: 'certificate-not-taken' });
+    await world.daemon.jump(-60 * day);
+    expect(await write(`${token}\n\n`)).toMatchObject({ event: 'certificate-received' });
+    await ended(world);
+  });
 });

@@ -1,7 +1,9 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
+import { messagesIn } from '../../src/store/messages.ts';
+import type { MessageState } from '../../src/store/schema.ts';
 import { newId } from '../../src/store/spool.ts';
 import type { Identity } from '../kit/pki.ts';
 import { hang, type Stage, type StageInfo } from '../kit/sink.ts';
@@ -148,10 +150,10 @@ describe('kill -9 in the middle of 120 copies', () => {
 });
 
 describe('what a crash left in the spool', () => {
-  const line = () =>
+  const line = (to = list.address) =>
     formatEnvelopeLine({
       from: alice.address,
-      to: [list.address],
+      to: [to],
       smtpUtf8: false,
       body8bit: false,
       requireTls: false,
@@ -172,6 +174,33 @@ describe('what a crash left in the spool', () => {
     const id = await place('incoming');
     await world.restart();
     await allArrived([id]);
+    await forgetCrashes();
+  });
+
+  it('so are many, by groups; one that cannot be read keeps no other out', async () => {
+    await world.daemon.kill();
+    const put = (content: Buffer | string) => {
+      const id = newId(Date.now());
+      writeFileSync(join(world.root, 'spool/incoming', id), content, { mode: 0o600 });
+      return id;
+    };
+    const bounce = Buffer.concat([
+      line(list.address.replace('@', '-bounces@')),
+      Buffer.from('Subject: x\r\n\r\n'),
+    ]);
+    const ids = Array.from({ length: 150 }, () => put(bounce));
+    const broken = put('no envelope');
+    await world.restart();
+    const inState = (state: MessageState) =>
+      world.onDatabase(async (q) => {
+        const rows = await messagesIn(q, [state], 10_000);
+        return rows.filter((row) => ids.includes(row.id)).length;
+      });
+    await until(async () => (await inState('done')) === ids.length);
+    expect(readdirSync(join(world.root, 'spool/incoming'))).toEqual([broken]);
+    const failed = world.daemon.log.filter((one) => one.event === 'intake-failed').map((one) => one.id);
+    expect(new Set(failed)).toEqual(new Set([broken]));
+    unlinkSync(join(world.root, 'spool/incoming', broken));
     await forgetCrashes();
   });
 

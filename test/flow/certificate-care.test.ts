@@ -10,7 +10,7 @@ import { inUse, supersededFor, upsertCertificate } from '../../src/store/certifi
 import { addRole } from '../../src/store/lists.ts';
 import { addMembers } from '../../src/store/members.ts';
 import type { BindingState } from '../../src/store/schema.ts';
-import { addToken, hasToken, useToken } from '../../src/store/tokens.ts';
+import { addToken, forgetTokens, hasToken, useToken } from '../../src/store/tokens.ts';
 import { type Identity, makeCa, type TestCa } from '../kit/pki.ts';
 import { day, hour } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
@@ -206,7 +206,7 @@ describe('a token', () => {
     expect(await hasToken(site.database.q, { address, newSha256: 'new', signerSpki: 'key', at: 99 })).toBe(
       true,
     );
-    await askAboutWaiting(site);
+    await forgetTokens(site.database.q, 100);
     expect(await site.database.q.selectFrom('tokens').selectAll().execute()).toEqual([]);
   });
 });

@@ -1,6 +1,9 @@
+import { existsSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { eachAlone } from '../../src/base/alone.ts';
 import { brandComposed } from '../../src/base/bytes.ts';
+import { jumpOfClock } from '../../src/flow/care/clock-jump.ts';
 import { houseWork } from '../../src/flow/care/housekeeping.ts';
 import { everyList } from '../../src/flow/lists/list-context.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
@@ -13,14 +16,14 @@ import { findPosting, recordVerdict, setPostingState } from '../../src/store/pos
 import { newId } from '../../src/store/spool.ts';
 import { claimOldest } from '../kit/claim.ts';
 import { copies, envelope, post } from '../store/fixtures.ts';
-import { day, t0 } from './parts.ts';
+import { day, hour, minute, t0 } from './parts.ts';
 import { makeList, makeSite, type TestSite } from './site.ts';
 
 /** Does all of it; gives how much. */
-async function keep(site: TestSite) {
+async function keep(site: TestSite, isTimeSure = true) {
   const lists = await everyList(site.database.q, {}, () => {});
   const parts = { ...site, certificates: site.folder, retentionMs: 30 * day, quarantineMs: 30 * day };
-  return eachAlone(houseWork(parts, lists, { isTimeSure: true }), (_, error) => {
+  return eachAlone(houseWork(parts, lists, { isTimeSure }), (_, error) => {
     throw error;
   });
 }
@@ -165,6 +168,36 @@ describe('houseWork', () => {
     const { posting } = await waiting(site, (await makeList(site)).id, { holdUntil: t0 });
     await keep(site);
     expect((await findPosting(site.database.q, posting))?.state).toBe('done');
+  });
+});
+
+describe('a clock that jumps', () => {
+  it('ends, frees and forgets nothing before it went on for half an hour, or was set back', async () => {
+    const { database } = await makeSite();
+    const look = (at: number) => jumpOfClock(database.q, at);
+    expect(await look(t0)).toBeNull();
+    expect(await look(t0 + 2 * hour)).toBeNull();
+    const jumped = t0 + 60 * day;
+    for (const at of [jumped, jumped + minute, jumped + 30 * minute - 1]) expect(await look(at)).toBe(jumped);
+    expect(await look(jumped + 30 * minute)).toBeNull();
+    expect(await look(jumped + 2 * hour)).toBeNull();
+    const again = jumped + 10 * day;
+    expect(await look(again)).toBe(again);
+    expect(await look(t0 + 3 * hour)).toBeNull();
+    expect(await look(t0 + 4 * hour)).toBeNull();
+  });
+
+  it('what a killed command left in spool/tmp goes after a day, if the time is sure', async () => {
+    const site = await makeSite();
+    const file = join(site.folder, 'spool/tmp', newId(t0));
+    writeFileSync(file, 'half');
+    utimesSync(file, t0 / 1000, t0 / 1000);
+    await keep(site);
+    site.clock.pass(day + 1);
+    await keep(site, false);
+    expect(existsSync(file)).toBe(true);
+    await keep(site);
+    expect(existsSync(file)).toBe(false);
   });
 });
 

@@ -7,7 +7,7 @@
 //   spared   instead of `point` and `nth`: at the first point that is none of these
 //   hourMs what an hour's repetition takes instead
 // Test only: the program knows nothing of this file, and has no switch for it.
-import { appendFileSync, readFileSync } from 'node:fs';
+import calls, { appendFileSync, readFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { Socket } from 'node:net';
@@ -21,6 +21,8 @@ const root = order.root ?? '/';
 
 if (isMainThread && order.root) {
   nameFileCalls();
+  nameSpoolCalls();
+  syncBuiltinESMExports();
   nameStatements();
   nameSockets();
   nameWorkers();
@@ -109,7 +111,58 @@ function nameFileCalls() {
     };
     return handle;
   };
-  syncBuiltinESMExports();
+}
+
+/** The same calls as the spool makes them: by descriptor, and in the main thread where they do not wait for the disk. */
+function nameSpoolCalls() {
+  const { openSync, closeSync, renameSync, writeFileSync, writeFile, fsync } = calls;
+  const places = new Map();
+  calls.openSync = (path, flags, mode) => {
+    const place = placeOf(path);
+    if (place === null) return openSync(path, flags, mode);
+    const isNew = String(flags).startsWith('wx');
+    if (isNew && disk() === 'full' && Math.random() < 0.3) throw failure('ENOSPC', 'open');
+    const open = () => openSync(path, flags, mode);
+    const file = isNew ? around(`create ${place}`, open) : open();
+    places.set(file, place);
+    return file;
+  };
+  calls.closeSync = (file) => {
+    places.delete(file);
+    closeSync(file);
+  };
+  calls.renameSync = (from, to) => around(`rename to ${placeOf(to)}`, () => renameSync(from, to));
+  calls.fsync = (file, done) => {
+    const place = places.get(file);
+    if (place === undefined) return fsync(file, done);
+    at(`before fsync ${place}`);
+    if (disk() === 'fsync' && Math.random() < 0.5) return done(failure('EIO', 'fsync'));
+    fsync(file, (error) => {
+      at(`after fsync ${place}`);
+      done(error);
+    });
+  };
+  // Halves, as above.
+  calls.writeFileSync = (file, bytes, ...rest) => {
+    const place = places.get(file);
+    if (place === undefined) return writeFileSync(file, bytes, ...rest);
+    const half = Math.floor(bytes.length / 2);
+    writeFileSync(file, bytes.subarray(0, half));
+    if (disk() === 'full') throw failure('ENOSPC', 'write');
+    at(`amid write ${place}`);
+    writeFileSync(file, bytes.subarray(half));
+  };
+  calls.writeFile = (file, bytes, done) => {
+    const place = places.get(file);
+    if (place === undefined) return writeFile(file, bytes, done);
+    const half = Math.floor(bytes.length / 2);
+    writeFile(file, bytes.subarray(0, half), (error) => {
+      if (error) return done(error);
+      if (disk() === 'full') return done(failure('ENOSPC', 'write'));
+      at(`amid write ${place}`);
+      writeFile(file, bytes.subarray(half), done);
+    });
+  };
 }
 
 /** Transactions by the tables that they wrote to, other writes by their own. */

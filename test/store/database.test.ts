@@ -3,16 +3,61 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import SQLite from 'better-sqlite3';
-import { sql } from 'kysely';
+import { Kysely, sql } from 'kysely';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { openDatabase } from '../../src/store/database.ts';
-import { patiently } from '../../src/store/dialect.ts';
-import { insertMessage } from '../../src/store/messages.ts';
+import { patiently, sqliteDialect } from '../../src/store/dialect.ts';
+import { insertMessages } from '../../src/store/messages.ts';
 import { changesCounter, readMeta, touch, writeMeta } from '../../src/store/meta.ts';
 import { currentSchema, migrate } from '../../src/store/migrations.ts';
+import type { Schema } from '../../src/store/schema.ts';
+import { WriteAheadLog } from '../../src/store/write-ahead-log.ts';
 import { tempFolder } from '../kit/tmp.ts';
 import { databasePath, message, openTest } from './fixtures.ts';
 import { holdTransaction, startProcess } from './processes.ts';
+
+describe('a statement that need not last', () => {
+  /** A database whose disk takes nothing until it is told to. */
+  async function onSlowDisk() {
+    const path = databasePath();
+    await (await openDatabase(path)).close();
+    let release: () => void = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const log = new WriteAheadLog(path, { datasync: () => released, close: async () => {} });
+    const handle = new SQLite(path);
+    const { dialect, hasty } = sqliteDialect(handle, { patienceMs: 1000, log, lost: () => {} });
+    onTestFinished(() => void handle.close());
+    return {
+      q: new Kysely<Schema>({ dialect }),
+      hasty: new Kysely<Schema>({ dialect: hasty }),
+      release,
+    };
+  }
+
+  it('is seen by everybody when it is done, before the disk has it; others wait for the disk', async () => {
+    const { q, hasty, release } = await onSlowDisk();
+    await writeMeta(hasty, 'colour', 'green');
+    expect(await readMeta(q, 'colour')).toBe('green');
+    let isDurable = false;
+    const lasting = writeMeta(q, 'colour', 'blue').then(() => {
+      isDurable = true;
+    });
+    await pause(20);
+    expect(await readMeta(hasty, 'colour')).toBe('blue');
+    expect(isDurable).toBe(false);
+    release();
+    await lasting;
+  });
+
+  it('is never one of a transaction', async () => {
+    const { hasty } = await onSlowDisk();
+    const work = hasty.transaction().execute((tx) => writeMeta(tx, 'colour', 'green'));
+    await expect(work).rejects.toMatchObject({ code: 'transaction-required' });
+    await writeMeta(hasty, 'colour', 'red');
+  });
+});
 
 describe('openDatabase', () => {
   it('makes a file that only its owner can read, in WAL mode with full sync', async () => {
@@ -250,7 +295,9 @@ describe('a transaction', () => {
 
   it('is required by functions that change rows which belong together', async () => {
     const { q } = await openTest();
-    await expect(insertMessage(q, message('a'), [])).rejects.toMatchObject({ code: 'transaction-required' });
+    await expect(insertMessages(q, [{ message: message('a'), postings: [] }])).rejects.toMatchObject({
+      code: 'transaction-required',
+    });
   });
 
   it('cannot begin after close, and close waits for it', async () => {

@@ -6,7 +6,7 @@ import type { CertificateRow } from '../../src/store/certificates.ts';
 import { type Database, type OpenOptions, openDatabase } from '../../src/store/database.ts';
 import { insertDeliveries, type NewDelivery } from '../../src/store/deliveries.ts';
 import { createList } from '../../src/store/lists.ts';
-import { insertMessage, type NewMessage } from '../../src/store/messages.ts';
+import { insertMessages, type NewMessage } from '../../src/store/messages.ts';
 import { postingsOf } from '../../src/store/postings.ts';
 import type { PostingKind } from '../../src/store/schema.ts';
 import { tempFolder } from '../kit/tmp.ts';
@@ -68,7 +68,9 @@ export async function post(
   change: Partial<NewMessage> = {},
   kind: PostingKind = 'post',
 ): Promise<number> {
-  await database.write((tx) => insertMessage(tx, message(id, change), [{ listId, kind }]));
+  await database.write((tx) =>
+    insertMessages(tx, [{ message: message(id, change), postings: [{ listId, kind }] }]),
+  );
   const posting = (await postingsOf(database.q, id))[0];
   if (!posting) throw new Error(`message ${id} has no posting`);
   return posting.id;

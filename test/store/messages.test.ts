@@ -6,7 +6,7 @@ import {
   dueMessages,
   findMessage,
   forgetMessages,
-  insertMessage,
+  insertMessages,
   markRemoved,
   messagesByHeaderId,
   messagesIn,
@@ -50,14 +50,16 @@ async function scene() {
   return { database, q: database.q, write: database.write, list };
 }
 
-describe('insertMessage', () => {
+describe('insertMessages', () => {
   it('takes a message in with its postings, once', async () => {
     const { q, write, list } = await scene();
     const postings = [
       { listId: list.id, kind: 'post' as const },
       { listId: list.id, kind: 'sendcert' as const },
     ];
-    expect(await write((tx) => insertMessage(tx, message('a'), postings))).toBe(true);
+    expect(await write((tx) => insertMessages(tx, [{ message: message('a'), postings }]))).toEqual(
+      new Set(['a']),
+    );
     expect(await findMessage(q, 'a')).toEqual({
       ...message('a'),
       envelope,
@@ -68,8 +70,10 @@ describe('insertMessage', () => {
       detail: null,
       removedAt: null,
     });
-    expect(await countOpen(q, 'a')).toBe(1);
-    expect(await write((tx) => insertMessage(tx, message('a', { subject: 'other' }), postings))).toBe(false);
+    expect(await countOpen(q, 'a')).toMatchObject({ subject: 'Agenda', opens: 1 });
+    expect(
+      await write((tx) => insertMessages(tx, [{ message: message('a', { subject: 'other' }), postings }])),
+    ).toEqual(new Set());
     expect(await findMessage(q, 'a')).toMatchObject({ subject: 'Agenda', opens: 1 });
     expect((await postingsOf(q, 'a')).map((p) => [p.kind, p.state, p.verdict, p.decidedAt])).toEqual([
       ['post', 'new', null, null],
@@ -80,7 +84,9 @@ describe('insertMessage', () => {
 
   it('leaves no message when a posting fails', async () => {
     const { q, write } = await scene();
-    const work = write((tx) => insertMessage(tx, message('a'), [{ listId: 99, kind: 'post' }]));
+    const work = write((tx) =>
+      insertMessages(tx, [{ message: message('a'), postings: [{ listId: 99, kind: 'post' }] }]),
+    );
     await expect(work).rejects.toThrow('FOREIGN KEY');
     expect(await findMessage(q, 'a')).toBeNull();
   });
@@ -89,22 +95,27 @@ describe('insertMessage', () => {
 describe('messages', () => {
   it('count their openings, durably before they return', async () => {
     const { q, write } = await scene();
-    await write((tx) => insertMessage(tx, message('a'), []));
-    expect([await countOpen(q, 'a'), await countOpen(q, 'a')]).toEqual([1, 2]);
-    expect(await countOpen(q, 'nothing')).toBe(0);
+    await write((tx) => insertMessages(tx, [{ message: message('a'), postings: [] }]));
+    expect([(await countOpen(q, 'a'))?.opens, (await countOpen(q, 'a'))?.opens]).toEqual([1, 2]);
+    expect(await countOpen(q, 'nothing')).toBeNull();
+    for (const state of ['done', 'quarantine'] as const) {
+      await setMessageState(q, 'a', { state, reason: null, detail: null, nextAt: null });
+      expect(await countOpen(q, 'a')).toBeNull();
+    }
+    expect(await findMessage(q, 'a')).toMatchObject({ opens: 2 });
   });
 
   it('are due by time, node and state', async () => {
     const { q, write } = await scene();
     await write(async (tx) => {
-      await insertMessage(tx, message('late', { receivedAt: t0 + 5 }), []);
-      await insertMessage(tx, message('early'), []);
-      await insertMessage(tx, message('elsewhere', { node: 'node-b' }), []);
+      await insertMessages(tx, [{ message: message('late', { receivedAt: t0 + 5 }), postings: [] }]);
+      await insertMessages(tx, [{ message: message('early'), postings: [] }]);
+      await insertMessages(tx, [{ message: message('elsewhere', { node: 'node-b' }), postings: [] }]);
       for (const state of ['unopened', 'parked', 'done', 'quarantine'] as MessageState[]) {
-        await insertMessage(tx, message(state), []);
+        await insertMessages(tx, [{ message: message(state), postings: [] }]);
         await setMessageState(tx, state, { state, reason: 'x', detail: null, nextAt: t0 + minute });
       }
-      await insertMessage(tx, message('never'), []);
+      await insertMessages(tx, [{ message: message('never'), postings: [] }]);
       await setMessageState(tx, 'never', {
         state: 'unopened',
         reason: 'no-recipient',
@@ -128,7 +139,7 @@ describe('messages', () => {
     const { q, write } = await scene();
     await write(async (tx) => {
       for (const state of ['unopened', 'quarantine', 'done'] as MessageState[]) {
-        await insertMessage(tx, message(state), []);
+        await insertMessages(tx, [{ message: message(state), postings: [] }]);
         await setMessageState(tx, state, { state, reason: 'x', detail: null, nextAt: null });
       }
     });
@@ -140,9 +151,11 @@ describe('messages', () => {
   it('are found by their Message-ID, which may come twice', async () => {
     const { q, write } = await scene();
     await write(async (tx) => {
-      await insertMessage(tx, message('b', { messageId: '<x@y>', receivedAt: t0 + 1 }), []);
-      await insertMessage(tx, message('a', { messageId: '<x@y>' }), []);
-      await insertMessage(tx, message('c', { messageId: null }), []);
+      await insertMessages(tx, [
+        { message: message('b', { messageId: '<x@y>', receivedAt: t0 + 1 }), postings: [] },
+      ]);
+      await insertMessages(tx, [{ message: message('a', { messageId: '<x@y>' }), postings: [] }]);
+      await insertMessages(tx, [{ message: message('c', { messageId: null }), postings: [] }]);
     });
     expect((await messagesByHeaderId(q, '<x@y>')).map((m) => m.id)).toEqual(['a', 'b']);
   });
@@ -192,7 +205,7 @@ describe('messagesToClean', () => {
     'keeps a message %s',
     async (state) => {
       const { q, write } = await scene();
-      await write((tx) => insertMessage(tx, message('a', { state }), []));
+      await write((tx) => insertMessages(tx, [{ message: message('a', { state }), postings: [] }]));
       expect(await messagesToClean(q, { node: 'node-a', before: t0 + 1, limit: 10 })).toEqual([]);
     },
   );

@@ -6,12 +6,12 @@ const kept = (files: RecentFiles, ids: number) =>
   Array.from({ length: ids }, (_, n) => n).filter((n) => files.get(String(n)) !== null);
 
 describe('files that were written lately', () => {
-  it('are kept up to 4 MB, the newest ones', () => {
+  it('are kept up to 16 MB, the newest ones', () => {
     const files = new RecentFiles();
-    for (let n = 0; n < 200; n++) files.put(String(n), Buffer.alloc(50_000, n));
-    const ids = kept(files, 200);
-    expect(ids).toEqual(Array.from({ length: 83 }, (_, n) => 117 + n));
-    expect(files.get('199')).toEqual(Buffer.alloc(50_000, 199));
+    for (let n = 0; n < 500; n++) files.put(String(n), Buffer.alloc(50_000, n));
+    const ids = kept(files, 500);
+    expect(ids).toEqual(Array.from({ length: 335 }, (_, n) => 165 + n));
+    expect(files.get('499')).toEqual(Buffer.alloc(50_000, 499));
   });
 
   it('are counted right when one is put again, forgotten, or forgotten twice', () => {
@@ -23,9 +23,9 @@ describe('files that were written lately', () => {
       files.forget('other');
     }
     expect(files.get('same')).not.toBeNull();
-    for (let n = 0; n < 65; n++) files.put(String(n), Buffer.alloc(60_000));
+    for (let n = 0; n < 270; n++) files.put(String(n), Buffer.alloc(60_000));
     expect(files.get('same')).not.toBeNull();
-    for (let n = 65; n < 70; n++) files.put(String(n), Buffer.alloc(60_000));
+    for (let n = 270; n < 280; n++) files.put(String(n), Buffer.alloc(60_000));
     expect(files.get('same')).toBeNull();
   });
 

@@ -221,7 +221,7 @@ class Campaign {
       this.relay.read();
       return this.relay.count(after.messageId, this.#site.authors[1]?.address ?? '') > 0;
     };
-    if (after.accepted.length > 0 && !(await soon(got, 20_000)))
+    if (after.accepted.length > 0 && !(await soon(got, 60_000)))
       this.#wrong('after the disk was mended a post was not delivered without a restart');
     victim.signal('SIGKILL');
   }
@@ -305,7 +305,7 @@ class Campaign {
         const kinds = [...(this.#metIn.get(point) ?? [])];
         // Where daemons are killed at points, it is only a matter of rounds.
         const isRare = !kinds.some((kind) => kind.startsWith(atPoint) || kind.startsWith(whenQuiet));
-        return `${point}: ${isRare ? `met only in rounds with ${kinds.join('; ')}` : 'not chosen yet'}`;
+        return `${point}: ${isRare ? `met only in rounds with ${kinds.join('; ')}` : 'not met when a daemon was to die there'}`;
       });
   }
 

@@ -79,7 +79,9 @@ function planFault(random: Random, { seen, killedAt }: Known): Fault {
 
 /** At the first new point that it meets; at one that was met and not died at yet; or at any, under load. */
 function planKill(random: Random, { seen, killedAt }: Known): Order {
-  if (random.once(2)) return { spared: killedAt, act: 'kill' };
+  // The first are those of a start; with nothing but them there would be no load for long.
+  const hunts = killedAt.length > 40 ? !random.once(4) : random.once(2);
+  if (hunts) return { spared: killedAt, act: 'kill' };
   const fresh = seen.filter((point) => !killedAt.includes(point));
   if (fresh.length > 0 && !random.once(3)) return { point: random.pick(fresh), nth: 1, act: 'kill' };
   return { point: random.pick(seen.length > 0 ? seen : ['before 250']), nth: nthOf(random), act: 'kill' };

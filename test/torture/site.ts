@@ -48,7 +48,7 @@ export async function makeSite(
     [
       'hostname: lists.example',
       'listen: { protocol: smtp, port: 0 }',
-      `relay: { port: ${d.relayPort}, tls: none, timeout: 2s, connections: ${d.connections} }`,
+      `relay: { port: ${d.relayPort}, tls: none, timeout: 5s, connections: ${d.connections} }`,
       `trust.cafile: ${ca.certPath}`,
       'shutdown.grace: 5s',
       '',

@@ -13,6 +13,7 @@ import { forgetRefusals } from '../../store/refusals.ts';
 import { forgetSignatures } from '../../store/signatures.ts';
 import type { Spool } from '../../store/spool.ts';
 import { forgetStarts } from '../../store/starts.ts';
+import { forgetTokens } from '../../store/tokens.ts';
 import { type EndParts, endPostings } from '../delivery/failure-report.ts';
 import type { ListContext } from '../lists/list-context.ts';
 import { endQuarantine } from '../pipeline/quarantine.ts';
@@ -97,6 +98,7 @@ export function houseWork(
       await forgetRefusals(database.q, now - longestBounceMs);
       await forgetReplies(database.q, now - dayMs);
       await forgetStarts(database.q, before);
+      await forgetTokens(database.q, now);
       let sum = 0;
       for (let rows = batch; rows === batch; sum += rows)
         rows = await forgetMessages(database.q, { before, limit: batch });

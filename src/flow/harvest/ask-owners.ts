@@ -6,7 +6,6 @@ import { findCertificate } from '../../store/certificates.ts';
 import { listsOfAddress } from '../../store/members.ts';
 import { noticeDue, noticeIsDue } from '../../store/notices.ts';
 import type { BindingRow } from '../../store/schema.ts';
-import { forgetTokens } from '../../store/tokens.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
 import { type DueMails, queueIf } from '../mail/local-mail.ts';
 import { addressesOf, type NoticeParts, noticesTo } from '../mail/notices-to.ts';
@@ -20,12 +19,11 @@ const most = 500;
 
 /**
  * Asks the owners about each certificate that has waited for seven days: once, and nothing comes of it by itself (RULES
- * 15). Forgets tokens that are too old to be answered. Gives how many questions were asked.
+ * 15). Gives how many questions were asked.
  */
 export async function askAboutWaiting(parts: AskParts): Promise<number> {
   const { database, clock, log } = parts;
   const now = clock.now();
-  await forgetTokens(database.q, now);
   const rows = await waitingSince(database.q, { before: now - waitDays * dayMs, limit: most });
   const waiting = new Map(rows.map((row) => [`${row.address} ${row.sha256}`, row]));
   let asked = 0;

@@ -2,7 +2,7 @@ import { type Envelope, formatEnvelopeLine } from '../../mime/envelope.ts';
 import type { Database, Queries } from '../../store/database.ts';
 import { insertDeliveries } from '../../store/deliveries.ts';
 import { record } from '../../store/ledger.ts';
-import { insertMessage } from '../../store/messages.ts';
+import { insertMessages } from '../../store/messages.ts';
 import { postingsOf, setPostingState } from '../../store/postings.ts';
 import { newId, type Spool } from '../../store/spool.ts';
 import type { ListContext } from '../lists/list-context.ts';
@@ -62,7 +62,7 @@ export async function spoolLocalMail(
         state: 'done' as const,
         nextAt: null,
       };
-      await insertMessage(tx, message, [{ listId: list.id, kind: 'local' }]);
+      await insertMessages(tx, [{ message, postings: [{ listId: list.id, kind: 'local' }] }]);
       const [posting] = await postingsOf(tx, id);
       if (!posting) throw new Error(`the posting of ${id} is missing in its own transaction`);
       await setPostingState(tx, posting.id, 'distributing');

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Arrival } from './intake.ts';
 
 /** Messages that were just answered with 250. */
@@ -10,7 +11,9 @@ export interface Arrivals {
 }
 
 /** Messages whose intake shares a transaction: readers wait while it is open. */
-const mostTogether = 20;
+export const mostTogether = 20;
+/** How long the intake waits, after one that came alone, for others to share the next transaction. */
+const gatherMs = 10;
 
 /** Has arrivals taken in by `takeIn`, which must not reject: those that come while it works are its next group. */
 export function openArrivals(takeIn: (group: readonly Arrival[]) => Promise<void>): Arrivals {
@@ -23,8 +26,10 @@ export function openArrivals(takeIn: (group: readonly Arrival[]) => Promise<void
     isTakingIn = true;
     while (arrived.length > 0) {
       const group = arrived.splice(0, mostTogether);
+      const others = pause(arrived.length > 0 ? 0 : gatherMs);
       await takeIn(group);
       for (const { id } of group) ids.delete(id);
+      await others;
     }
     // Not by a promise's `finally`, which comes later: what arrives in between would stay.
     isTakingIn = false;

@@ -4,15 +4,16 @@ import { addressKind } from '../../policy/list-name.ts';
 import { judgeOuter } from '../../policy/outer.ts';
 import type { Database, Queries } from '../../store/database.ts';
 import { type LedgerEntry, record } from '../../store/ledger.ts';
-import { insertMessage, type NewMessage } from '../../store/messages.ts';
+import { findList, findService } from '../../store/lists.ts';
+import { insertMessages, type NewMessage } from '../../store/messages.ts';
 import type { PostingKind } from '../../store/schema.ts';
 import type { Spool } from '../../store/spool.ts';
-import { type ListContext, listAt, rolesOn, type SiteDefaults, serviceAt } from '../lists/list-context.ts';
+import { type ListContext, listAt, rolesOn, type SiteDefaults } from '../lists/list-context.ts';
 import { loopsThrough, type Outer, readOuter } from '../post/outer.ts';
 
 /** Where one recipient address leads. */
 export interface Destination {
-  readonly list: ListContext;
+  readonly listId: number;
   readonly kind: PostingKind;
 }
 
@@ -35,20 +36,20 @@ export interface IntakeParts {
 
 /**
  * The list and purpose that a canonical address has, or null if there is no such address here (RULES 19).
- * A closed list still has its addresses: its posts are refused with that reason.
+ * A closed list still has its addresses: its posts are refused with that reason. The list's policy is not asked.
  */
 export async function destinationOf(
   q: Queries,
   address: string,
-  site: Pick<IntakeParts, 'defaults' | 'serviceAddress'>,
+  site: Pick<IntakeParts, 'serviceAddress'>,
 ): Promise<Destination | null> {
   if (address === site.serviceAddress) {
-    const service = await serviceAt(q, address, site.defaults);
-    return service && { list: service, kind: 'service' };
+    const service = await findService(q, address);
+    return service && { listId: service.id, kind: 'service' };
   }
   const { base, kind } = addressKind(address);
-  const list = await listAt(q, base, site.defaults);
-  return list && { list, kind };
+  const list = await findList(q, base);
+  return list && { listId: list.id, kind };
 }
 
 /**
@@ -62,9 +63,9 @@ export async function judgeAtEndOfData(
   at: number,
 ): Promise<OuterRefusal | null> {
   const { q } = parts.database;
-  const destination = await destinationOf(q, address, parts);
-  if (destination?.kind !== 'post') return null;
-  const { list } = destination;
+  if (address === parts.serviceAddress || addressKind(address).kind !== 'post') return null;
+  const list = await listAt(q, address, parts.defaults);
+  if (list === null) return null;
   const { bytes, envelope } = await parts.spool.read(spoolId);
   const outer = tryReadOuter(bytes);
   // Refused, a looping or automatic message would come back as a bounce of a bounce: those are dropped after 250.
@@ -121,12 +122,14 @@ export interface Arrival {
  */
 export async function intake(parts: IntakeParts, arrivals: readonly Arrival[]): Promise<void> {
   const { database, spool, log } = parts;
-  const arrived = await Promise.all(arrivals.map((one) => readArrival(parts, one)));
+  const find = lookUpOnce((address) => destinationOf(database.q, address, parts));
+  const arrived = await Promise.all(arrivals.map((one) => readArrival(parts, one, find)));
   await database.write(async (tx) => {
-    const entries: LedgerEntry[] = [];
-    for (const { message, postings, received } of arrived)
-      if (await insertMessage(tx, message, postings)) entries.push(received);
-    await record(tx, entries);
+    const fresh = await insertMessages(tx, arrived);
+    await record(
+      tx,
+      arrived.filter(({ message }) => fresh.has(message.id)).map(({ received }) => received),
+    );
   });
   await Promise.all(
     arrived.map(async ({ message: { id, envelope, size } }) => {
@@ -136,7 +139,7 @@ export async function intake(parts: IntakeParts, arrivals: readonly Arrival[]): 
   );
 }
 
-async function readArrival(parts: IntakeParts, { id, refused }: Arrival) {
+async function readArrival(parts: IntakeParts, { id, refused }: Arrival, find: FindDestination) {
   const { envelope, receivedAt, bytes } = await parts.spool.read(id);
   const outer = tryReadOuter(bytes);
   const size = bytes.length;
@@ -153,8 +156,8 @@ async function readArrival(parts: IntakeParts, { id, refused }: Arrival) {
     node: parts.node,
   };
   const postings = await postingsFor(
-    parts,
     envelope.to.filter((address) => !refused.includes(address)),
+    find,
   );
   const received: LedgerEntry = {
     at: receivedAt,
@@ -176,18 +179,23 @@ export function tryReadOuter(bytes: Buffer): Outer | null {
   }
 }
 
-async function postingsFor(
-  parts: IntakeParts,
-  to: readonly string[],
-): Promise<{ listId: number; kind: PostingKind }[]> {
-  const found = new Map<string, { listId: number; kind: PostingKind }>();
+type FindDestination = (address: string) => Promise<Destination | null>;
+
+/** Messages that come together are mostly for the same few addresses. */
+function lookUpOnce(find: FindDestination): FindDestination {
+  const found = new Map<string, Promise<Destination | null>>();
+  return (address) => {
+    const known = found.get(address) ?? find(address);
+    found.set(address, known);
+    return known;
+  };
+}
+
+async function postingsFor(to: readonly string[], find: FindDestination): Promise<readonly Destination[]> {
+  const found = new Map<string, Destination>();
   for (const address of to) {
-    const destination = await destinationOf(parts.database.q, address, parts);
-    if (destination)
-      found.set(`${destination.list.id} ${destination.kind}`, {
-        listId: destination.list.id,
-        kind: destination.kind,
-      });
+    const destination = await find(address);
+    if (destination) found.set(`${destination.listId} ${destination.kind}`, destination);
   }
   return [...found.values()];
 }

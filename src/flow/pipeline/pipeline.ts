@@ -1,7 +1,7 @@
 import { Fault, isFault, wordsOf } from '../../base/errors.ts';
 import { type AfterOpening, afterOpening } from '../../policy/opening.ts';
 import type { Findings, OpenReport } from '../../smime/open.ts';
-import { countOpen, findMessage, type MessageRow, setMessageState } from '../../store/messages.ts';
+import { countOpen, type MessageRow, setMessageState } from '../../store/messages.ts';
 import { findPosting, postingsOf } from '../../store/postings.ts';
 import { answerCommand, answeredToken, takeCertificate } from '../decision/commands.ts';
 import { conclude } from '../decision/decide.ts';
@@ -25,19 +25,19 @@ import { quarantine } from './quarantine.ts';
  * what breaks its opening twice goes to quarantine (promise 4).
  */
 export async function processMessage(parts: FlowParts, messageId: string): Promise<void> {
-  const message = await findMessage(parts.database.q, messageId);
-  if (!message || message.state === 'done' || message.state === 'quarantine') return;
-  const opens = await countOpen(parts.database.q, messageId);
+  const message = await countOpen(parts.database.hasty, messageId);
+  if (!message) return;
   try {
     const allOpened = await processPostings(parts, message);
     const finished = { state: 'done', reason: null, detail: null, nextAt: null } as const;
-    if (allOpened) await setMessageState(parts.database.q, messageId, finished);
+    // Forgotten, it would be found that nothing is left to do.
+    if (allOpened) await setMessageState(parts.database.hasty, messageId, finished);
     // Its copies were left alone meanwhile.
     if (message.state === 'parked') parts.wakeDelivery();
   } catch (error) {
     if (isFault(error, 'worker-closed')) return;
     if (error instanceof BrokenOpening) await afterBrokenOpening(parts, message, error.fault);
-    else await wait(parts, message, error, opens);
+    else await wait(parts, message, error);
   }
 }
 
@@ -191,10 +191,10 @@ async function afterBrokenOpening(parts: FlowParts, message: MessageRow, fault: 
 }
 
 /** Not the message's fault (a setting, a template, the disk, a bug): it waits, longer each time, and says why. */
-async function wait(parts: FlowParts, message: MessageRow, error: unknown, opens: number): Promise<void> {
+async function wait(parts: FlowParts, message: MessageRow, error: unknown): Promise<void> {
   const reason = error instanceof Fault ? error.code : 'internal';
   const detail = wordsOf(error);
-  const nextAt = parts.clock.now() + Math.min(10_000 * 4 ** Math.min(opens - 1, 5), 3_600_000);
+  const nextAt = parts.clock.now() + Math.min(10_000 * 4 ** Math.min(message.opens - 1, 5), 3_600_000);
   parts.log.error('processing-failed', { id: message.id, code: reason, detail });
   await setMessageState(parts.database.q, message.id, { state: 'queued', reason, detail, nextAt });
 }

@@ -1,4 +1,5 @@
 import { wordsOf } from '../../base/errors.ts';
+import { chunksOf } from '../../store/chunks.ts';
 import { judgeAgain } from '../../store/judge-again.ts';
 import { dueMessages, retryUnopened } from '../../store/messages.ts';
 import { changesCounter } from '../../store/meta.ts';
@@ -6,7 +7,7 @@ import { releaseHeld } from '../../store/outcomes.ts';
 import { postingsIn } from '../../store/postings.ts';
 import { type MissingReason, missingReasons } from '../certificates/member-certificate.ts';
 import type { FlowParts } from '../decision/posting-work.ts';
-import { openArrivals } from './arrivals.ts';
+import { mostTogether, openArrivals } from './arrivals.ts';
 import { atOnce } from './at-once.ts';
 import { fanOut } from './fan-out.ts';
 import { type Arrival, type IntakeParts, intake } from './intake.ts';
@@ -51,21 +52,19 @@ export function startProcessing(
       parts.log.error(event, { id, detail: wordsOf(error) });
     }
   };
-  const takeIn = (arrival: Arrival) =>
-    guarded('intake-failed', arrival.id, () => intake(parts.intake, [arrival]));
-
   const messages = atOnce(d.atOnce, (id) =>
     guarded('processing-failed', id, () => processMessage(parts, id)),
   );
-  const arrivals = openArrivals(async (group) => {
+  const takeIn = async (group: readonly Arrival[]): Promise<void> => {
     try {
       await intake(parts.intake, group);
     } catch {
       // What is wrong with one must not keep the others out.
-      for (const one of group) await takeIn(one);
+      for (const one of group) await guarded('intake-failed', one.id, () => intake(parts.intake, [one]));
     }
     for (const { id } of group) messages.take(id);
-  });
+  };
+  const arrivals = openArrivals(takeIn);
 
   const lookOnce = async (): Promise<void> => {
     const { q } = parts.database;
@@ -74,11 +73,8 @@ export function startProcessing(
     // A certificate, a retry, a membership: copies may be due.
     if (changes !== null && seen.rest !== changes.rest) parts.wakeDelivery();
     changes = seen;
-    for (const id of await parts.spool.incoming())
-      if (!arrivals.has(id) && !messages.has(id)) {
-        await takeIn({ id, refused: [] });
-        messages.take(id);
-      }
+    const left = (await parts.spool.incoming()).filter((id) => !arrivals.has(id) && !messages.has(id));
+    for (const group of chunksOf(left, mostTogether)) await takeIn(group.map((id) => ({ id, refused: [] })));
     for (const message of await dueMessages(q, parts.node, parts.clock.now(), atOnceFromTable))
       messages.take(message.id);
     for (const posting of await postingsIn(q, ['fanning-out'], atOnceFromTable)) {

@@ -4,7 +4,7 @@ import { afterOpening, crashWindowMs } from '../../policy/opening.ts';
 import type { Database } from '../../store/database.ts';
 import { freeLeases, messagesInFlight } from '../../store/deliveries.ts';
 import { record } from '../../store/ledger.ts';
-import { findMessage, messagesIn, setMessageState } from '../../store/messages.ts';
+import { knownMessages, messagesIn, setMessageState } from '../../store/messages.ts';
 import type { Spool } from '../../store/spool.ts';
 import { recentCrashes, recordStart } from '../../store/starts.ts';
 
@@ -40,7 +40,9 @@ export async function recover(d: {
     });
     log.warn('parked', { id, detail });
   }
-  for (const id of await spool.messages()) await ownerless(d, id);
+  const files = await spool.messages();
+  const known = await knownMessages(database.q, files);
+  for (const id of files) if (!known.has(id)) await ownerless(d, id);
   log.event('recovered', { freed, crashes });
 }
 
@@ -49,7 +51,6 @@ async function ownerless(
   d: { database: Database; spool: Spool; log: Log; now: number },
   id: string,
 ): Promise<void> {
-  if (await findMessage(d.database.q, id)) return;
   try {
     const { envelope } = await d.spool.read(id);
     if (envelope.client === 'local' && envelope.protocol === 'local') return await d.spool.remove(id);
