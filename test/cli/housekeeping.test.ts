@@ -123,6 +123,6 @@ it('warns, asks, reports and replaces, each once; what fails keeps nothing else 
   await arrange(root, ({ q }) => q.schema.dropTable('tokens').execute());
   const failed = await root.run('housekeeping');
   expect(failed.code).toBe(1);
-  expect(failed.stdout).toMatch(/^Not done: asked: .*tokens$/m);
-  expect(await written(root)).toEqual({ [bob]: 2, 'olga@example.org': 4, 'postmaster@lists.example': 2 });
+  expect(failed.stdout).toMatch(/^Not done: forgotten: .*tokens$/m);
+  expect(await written(root)).toEqual({ [bob]: 2, 'olga@example.org': 5, 'postmaster@lists.example': 2 });
 });

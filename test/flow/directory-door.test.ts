@@ -180,6 +180,22 @@ describe('a file in the certificate directory', () => {
     expect(await used(site, 'alice@example.org')).toEqual([idOf(alice), idOf(alice)]);
   });
 
+  it('taken away comes back after a start, too, if it could not be written at once', async () => {
+    const { site, door, folder, parts, put } = await setUp();
+    put('alice@example.org', alice.certPem);
+    await door.look(true);
+    utimesSync(join(folder, 'alice@example.org'), 1000, 1000);
+    await door.look(true);
+    rmSync(join(folder, 'alice@example.org'));
+    // A crash at this moment, or whatever else keeps it from being written: here a folder of that name.
+    mkdirSync(join(folder, 'alice@example.org'));
+    await door.look(true);
+    expect(site.log.events()).toContain('directory-failed');
+    rmSync(join(folder, 'alice@example.org'), { recursive: true });
+    await openDirectoryDoor(parts).look(true);
+    expect(readFileSync(join(folder, 'alice@example.org'), 'utf8')).toBe(alice.certPem);
+  });
+
   it('is not looked for where the folder is as it was, unless asked to', async () => {
     const { site, door, folder, put } = await setUp();
     put('alice@example.org', alice.certPem);

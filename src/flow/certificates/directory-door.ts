@@ -21,6 +21,7 @@ import {
   countFileStamps,
   type FileStamp,
   fileStamps,
+  noteChange,
   saveFileStamps,
 } from '../../store/directory-files.ts';
 import { readMeta, writeMeta } from '../../store/meta.ts';
@@ -169,8 +170,12 @@ export function openDirectoryDoor(parts: DoorParts): DirectoryDoor {
 
   const putBack = async (gone: readonly string[]): Promise<void> => {
     for (const file of gone) known.delete(file);
-    await database.write((tx) => saveFileStamps(tx, { seen: [], gone }));
     const left = gone.flatMap((file) => readCertificateName(file)?.address ?? []);
+    await database.write(async (tx) => {
+      await saveFileStamps(tx, { seen: [], gone });
+      // Forgotten they are missed no more: who dies now must know that they are to be written.
+      for (const address of left) await noteChange(tx, address);
+    });
     await mirrorAddresses(database.q, folder, left);
   };
 
