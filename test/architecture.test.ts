@@ -51,6 +51,18 @@ describe('the source of reseal', () => {
   it('has a README.md of one screen in each folder and room, which names its files and rooms', () =>
     expect(readmeBreaches(files, readmes)).toEqual([]));
 
+  it('names rules that stand in docs/rules.md', () => {
+    const stands = new Set(
+      [...readFileSync(join(project, 'docs/rules.md'), 'utf8').matchAll(/^(\d+)\. /gm)].map(([, n]) => n),
+    );
+    const named = ['src/', 'test/', 'bin/'].flatMap(filesUnder).flatMap((path) => {
+      const text = readFileSync(join(project, path), 'latin1');
+      return [...text.matchAll(/\bRULES (\d+)/g)].map(([, n]) => ({ path, n }));
+    });
+    expect(named.length).toBeGreaterThan(100);
+    expect(named.filter(({ n }) => !stands.has(n))).toEqual([]);
+  });
+
   it('names no place of the machine it was written on', () => {
     const machine = /(^|[^a-z.])\/(wor[k]|far[m])\/[a-z.]|https?:\/\/registr[y]\./;
     const texts = ['src/', 'test/', 'bin/', 'etc/', '.ci/'].flatMap(filesUnder);

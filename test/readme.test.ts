@@ -213,6 +213,14 @@ describe('what the README names is there', () => {
     expect(example).toMatch(/DANE and MX look-ups are the business of the mail server that the relay is/);
   });
 
+  it('threads: the unit, the program and the README say the same', () => {
+    const unit = readFileSync(join(project, 'etc/reseal.service'), 'utf8');
+    const program = readFileSync(join(project, 'bin/reseal.mjs'), 'utf8');
+    const [, threads = 'none'] = /^Environment=UV_THREADPOOL_SIZE=(\d+)$/m.exec(unit) ?? [];
+    expect(program).toContain(`process.env.UV_THREADPOOL_SIZE ??= '${threads}'`);
+    expect(readme.replace(/\s+/g, ' ')).toMatch(new RegExp(`on Node 20 .*\`UV_THREADPOOL_SIZE=${threads}\``));
+  });
+
   it('places: files and folders', () => {
     const named = [...readme.matchAll(/`((?:src|test|etc|bin|docs|mail_tt2|[A-Z]+\.md)[\w./-]*)`/g)].map(
       ([, path]) => path ?? '',

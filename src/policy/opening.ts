@@ -3,7 +3,7 @@ import { hour, minute, second } from './kinds.ts';
 /** Daemon deaths older than this are not counted against a message. */
 export const crashWindowMs = 5 * minute;
 
-/** What to do with a message whose opening did not come to an end. */
+/** What to do with a message whose opening did not come to an end, or that the daemon was at work on when it died. */
 export type AfterOpening =
   | { readonly next: 'retry'; readonly at: number }
   | { readonly next: 'park'; readonly at: number }
@@ -11,8 +11,9 @@ export type AfterOpening =
 
 /**
  * What follows an opening that came to no end. `broken`: it broke its budget or its worker died; once may be chance and is
- * retried after 10 seconds, twice is quarantine. `interrupted`: the daemon died meanwhile, which is rarely the message's
- * fault: retried at once, but parked for an hour if the daemon died three times within `crashWindowMs`.
+ * retried after 10 seconds, twice is quarantine. `interrupted`: the daemon died meanwhile, or while its copies were sealed
+ * and sent, which is rarely the message's fault: retried at once, but parked for an hour if the daemon died three times within
+ * `crashWindowMs`.
  *
  * `opens` counts the openings begun, this one included; `crashes` the daemon's deaths within the window, this one
  * included; `now` and `at` are milliseconds. Openings that end with a reason (`Unopened`) do not come here.

@@ -20,6 +20,8 @@ export const answers = {
   bareLineEnd: { code: 550, text: '5.6.0 bare CR or LF in message' },
   tooBig: { code: 552, text: '5.3.4 message too big' },
   spoolFull: { code: 452, text: '4.3.1 no space left, try again later' },
+  // RFC 3463 3.4: X.3.5, the system is not as it should be.
+  spoolUnwritable: { code: 452, text: '4.3.5 the disk cannot be written to, try again later' },
   trouble: { code: 451, text: '4.3.0 local error, try again later' },
   crowded: { code: 421, text: '4.7.0 too many connections from your address, try again in a moment' },
   closing: { code: 421, text: '4.3.2 closing for maintenance, try again later' },

@@ -15,7 +15,7 @@ export type Trouble = 'lookup' | 'store' | 'judge' | 'commit' | 'discard';
 /** What happens with a message after DATA; given by the caller of `receive`. */
 export interface Intake<S extends Stored> {
   /**
-   * Writes the message down; durable when resolved. May throw Fault `spool-full` (452 4.3.1); any other error is
+   * Writes the message down; durable when resolved. May throw Fault `spool-full` (452 4.3.1) or `spool-unwritable` (452 4.3.5); any other error is
    * 451 4.3.0. When iterating `message` throws, it must remove what it wrote and throw too.
    */
   store(envelope: Envelope, message: AsyncIterable<Buffer>): Promise<S>;
@@ -93,5 +93,7 @@ export async function takeMessage<S extends Stored>(
 }
 
 /** What the client hears of an error that is ours. */
-const answerTo = (error: unknown): Answer =>
-  isFault(error, 'spool-full') ? answers.spoolFull : answers.trouble;
+function answerTo(error: unknown): Answer {
+  if (isFault(error, 'spool-full')) return answers.spoolFull;
+  return isFault(error, 'spool-unwritable') ? answers.spoolUnwritable : answers.trouble;
+}

@@ -102,13 +102,16 @@ describe.skipIf(!canMount)('a disk', () => {
     }
   });
 
-  it('that is read-only: 451, the log says what is wrong, and it recovers without a restart', async () => {
+  it('that is read-only: 452, the log says what is wrong, and it recovers without a restart', async () => {
     const tmp = join(spool, 'tmp');
     const earlier = world.daemon.log.length;
     expect(mount('--bind', tmp, tmp) && mount('-o', 'remount,ro,bind', tmp)).toBe(true);
     const post = await signedAndEncrypted(author, list);
     try {
-      expect(await world.send(post, list.address)).toMatchObject({ code: 451 });
+      expect(await world.send(post, list.address)).toMatchObject({
+        code: 452,
+        text: expect.stringMatching(/^4\.3\.5 /),
+      });
     } finally {
       unmount(tmp);
     }

@@ -67,7 +67,7 @@ describe.skipIf(!needs('Linux and a C compiler', canFail))('a disk that fails', 
   ];
   describe.each([
     ['ENOSPC', 452],
-    ['EROFS', 451],
+    ['EROFS', 452],
     ['EIO', 451],
   ] as const)('%s', (code, reply) => {
     it.each(beforeReply)(
@@ -107,6 +107,32 @@ describe.skipIf(!needs('Linux and a C compiler', canFail))('a disk that fails', 
     });
   });
 
+  it('full when a notice is to be written: no copy waits for it, nothing is left of it, and the next post brings it', async () => {
+    const bare = 'bare@example.org';
+    const partly = await world.list({ key: 'p256', members: [alice], bare: [bare] });
+    // The first is the post itself.
+    disk.fail(['create'], 'ENOSPC', 'spool/tmp/', 1);
+    const becomes = async (): Promise<void> => {
+      const { id } = await world.post(await signedAndEncrypted(alice, partly), partly.address);
+      const rows = await world.untilDeliveries(id, (all) =>
+        all.every((row) => row.state === 'delivered' || row.state === 'held'),
+      );
+      expect(rows.map((row) => [row.member, row.state])).toEqual([
+        [alice.address, 'delivered'],
+        [bare, 'held'],
+      ]);
+    };
+    await becomes();
+    expect(await world.daemon.logged((line) => line.event === 'notice-failed')).toMatchObject({
+      code: 'spool-full',
+      member: bare,
+    });
+    expect(files('tmp')).toEqual([]);
+    disk.mend();
+    await becomes();
+    expect(await world.mailTo(bare)).toHaveLength(1);
+  });
+
   it('inject whose message cannot be made durable: 75, and the daemon beside it never takes it', async () => {
     const post = await signedAndEncrypted(alice, list);
     const inject = () =>
@@ -125,7 +151,7 @@ describe.skipIf(!needs('Linux and a C compiler', canFail))('a disk that fails', 
     await goesOn();
   });
 
-  it('all of it read-only: 451 while it is, and what was taken before leaves after it', async () => {
+  it('all of it read-only: 452 while it is, and what was taken before leaves after it', async () => {
     const post = await signedAndEncrypted(alice, list);
     const { promise: held, resolve: release } = gate();
     let asked = 0;
@@ -138,7 +164,7 @@ describe.skipIf(!needs('Linux and a C compiler', canFail))('a disk that fails', 
     const { id } = await world.post(post, list.address);
     await until(() => asked === 2);
     disk.fail(['create', 'write', 'truncate', 'rename', 'unlink'], 'EROFS', `${world.root}/spool`);
-    expect(await world.send(post, list.address)).toMatchObject({ code: 451 });
+    expect(await world.send(post, list.address)).toMatchObject({ code: 452 });
     release();
     await world.daemon.logged((line) => line.event === 'outcomes-not-written');
     expect((await world.deliveries(id)).map((row) => row.state)).toEqual(['in-flight', 'in-flight']);

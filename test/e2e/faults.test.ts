@@ -6,7 +6,7 @@ import { headerOf, mailOf, textEntity } from '../kit/smime-mime.ts';
 import { clearPost, postHeaders, readCopy, secretEntity, signed, signedAndEncrypted } from './posts.ts';
 import { makeWorld, type World } from './world.ts';
 
-// What is wrong around one message, list or member must not delay another (promise 4).
+// What is wrong around one message, list or member must not delay another.
 
 let world: World;
 let alice: Identity;

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { brandSealed, Plaintext } from '../../src/base/bytes.ts';
 import { type FatalCertificates, sealPosting } from '../../src/flow/delivery/seal-copies.ts';
 import type { SealRecipient } from '../../src/smime/jobs.ts';
+import type { Phase } from '../../src/smime/seal.ts';
 import { type Addressed, type CryptoWorkers, workerFault } from '../../src/smime/workers.ts';
 
 const to = (...names: string[]): SealRecipient[] =>
@@ -11,9 +12,16 @@ const d = { findKeys: async () => [] };
 const died = (job: string) => workerFault('worker-died', { job, cause: 'it ended' });
 const restarted = workerFault('worker-restarted', { job: 'address' });
 
-/** Workers whose `address` does what `fate` says, and what it was asked: one letter for each recipient. */
-function workersWith(fate: (asked: string, n: number) => Error | null) {
+/**
+ * Workers whose `address` does what `fate` says, and what it was asked: one letter for each recipient; and the encodings that
+ * were asked for.
+ */
+function workersWith(
+  fate: (asked: string, n: number) => Error | null,
+  phaseOf: (name: string) => Phase = () => 0,
+) {
   const asked: string[] = [];
+  const encodings: Phase[] = [];
   let sessions = 0;
   const seal: CryptoWorkers['seal'] = async () => {
     sessions++;
@@ -25,14 +33,21 @@ function workersWith(fate: (asked: string, n: number) => Error | null) {
         const error = fate(names, asked.length);
         if (error) throw error;
         return recipients.map(
-          (_, at): Addressed => ({ at: [at], head: brandSealed(Buffer.from('head')), phase: 0 }),
+          ({ sha256 }, at): Addressed => ({
+            at: [at],
+            head: brandSealed(Buffer.from('head')),
+            phase: phaseOf(sha256),
+          }),
         );
       },
-      lines: async () => brandSealed(Buffer.from('lines')),
+      lines: async (phase) => {
+        encodings.push(phase);
+        return brandSealed(Buffer.from('lines'));
+      },
       end: async () => {},
     };
   };
-  return { count: 2, seal, asked, sessions: () => sessions };
+  return { count: 2, seal, asked, encodings, sessions: () => sessions };
 }
 
 function sealing(
@@ -107,6 +122,26 @@ describe('a certificate is not blamed', () => {
       code: 'worker-restarted',
     });
     expect([fatal.size, always.fatal.size]).toEqual([0, 0]);
+  });
+});
+
+describe('the encodings of a post', () => {
+  it('are alive one at a time: copies come grouped by phase, and a batch begins with the phase of the one before', async () => {
+    const phases: Readonly<Record<string, Phase>> = { a: 0, b: 2, c: 1, d: 0, e: 1, f: 2 };
+    const workers = workersWith(
+      () => null,
+      (name) => phases[name] ?? 0,
+    );
+    const { seal } = sealing(workers);
+    const sent: string[] = [];
+    for (const batch of ['abcdef', 'fedcba']) {
+      const copies = await seal.address('aes-256-cbc', to(...batch), d);
+      sent.push(copies.flatMap((copy) => copy.at.map((at) => batch[at])).join(''));
+      for (const copy of copies) if ('lines' in copy) await copy.lines();
+    }
+    expect(sent).toEqual(['adcebf', 'fbdaec']);
+    // Twelve copies, five encodings.
+    expect(workers.encodings).toEqual([0, 1, 2, 0, 1]);
   });
 });
 

@@ -16,6 +16,8 @@ export interface JudgeParts extends NoticeParts {
 
 /** How often the postmaster is told of one kind of refusal by the relay. */
 const alertEveryMs = dayMs;
+/** Replies that he reads; `explain` has all. */
+const mostReplies = 5;
 
 /**
  * Judges the refused copies of a posting, when none of its copies is under way: a refusal counts against its member, unless it
@@ -102,8 +104,6 @@ async function alertPostmaster(
   });
   await queueIf(parts, mails, (tx) => replyDue(tx, about));
 }
-
-const mostReplies = 5;
 
 /** Of a post's copies those that were refused. */
 function counted(refused: number, copies: number): string {

@@ -73,7 +73,7 @@ type Members = ReadonlyMap<string, MemberRow> | null;
 const farAway = 10 * 365 * dayMs;
 
 /** Loads a posting for delivery; `fatal` grows with what kills workers. Faults: 'posting-gone', 'prepared-malformed', and the spool's. */
-export async function loadBatch(
+export async function loadPosting(
   parts: BatchParts,
   postingId: number,
   fatal: FatalCertificates,

@@ -6,7 +6,7 @@ import { giveBack } from '../../store/outcomes.ts';
 import { type Acknowledgements, acknowledgeInGroups } from './acknowledge.ts';
 import type { ReadyCopy } from './batch.ts';
 import { endPosting } from './failure-report.ts';
-import { type BatchParts, loadBatch, type PostingBatches } from './posting-batches.ts';
+import { type BatchParts, loadPosting, type PostingBatches } from './posting-batches.ts';
 import type { FatalCertificates } from './seal-copies.ts';
 import { type Answer, type RetryParts, retryLater, writeAnswers } from './write-outcomes.ts';
 
@@ -31,7 +31,7 @@ export interface Progress {
 }
 
 /** A posting in work, and how many batches of it there are. */
-interface Loaded {
+interface InWork {
   readonly batches: Promise<PostingBatches>;
   users: number;
 }
@@ -51,7 +51,7 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
       isOver: isStopping,
     },
   );
-  const postings = new Map<number, Loaded>();
+  const postings = new Map<number, InWork>();
   const fatal: FatalCertificates = new Map();
 
   const deliverBatch = async (
@@ -92,14 +92,14 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
   };
 
   /** What the batches of a posting share, kept from the first of them to the end of the last one under way. */
-  const load = (postingId: number): Loaded => {
-    const known = postings.get(postingId) ?? { batches: loadBatch(parts, postingId, fatal), users: 0 };
+  const load = (postingId: number): InWork => {
+    const known = postings.get(postingId) ?? { batches: loadPosting(parts, postingId, fatal), users: 0 };
     known.users++;
     postings.set(postingId, known);
     return known;
   };
 
-  const leave = async (postingId: number, loaded: Loaded): Promise<void> => {
+  const leave = async (postingId: number, loaded: InWork): Promise<void> => {
     if (--loaded.users > 0) return;
     // Held or deferred copies open the message again when their time comes.
     postings.delete(postingId);

@@ -22,7 +22,7 @@ import { quarantine } from './quarantine.ts';
 /**
  * Takes one message that was taken in, or could not be opened before, to the decision of each of its postings and
  * the start of their fan-out. Repeated after a crash it goes on where it was. Never throws for what is in a message:
- * what breaks its opening twice goes to quarantine (promise 4).
+ * what breaks its opening twice goes to quarantine.
  */
 export async function processMessage(parts: FlowParts, messageId: string): Promise<void> {
   const message = await countOpen(parts.database.hasty, messageId);

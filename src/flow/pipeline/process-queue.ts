@@ -36,7 +36,7 @@ const ofMembers: ReadonlySet<MissingReason> = new Set([
 const tickMs = 1000;
 const atOnceFromTable = 200;
 
-/** Starts processing. `atOnce` messages at a time; each is its own, so one that fails delays no other (promise 4). */
+/** Starts processing. `atOnce` messages at a time; each is its own, so one that fails delays no other. */
 export function startProcessing(
   parts: FlowParts & { readonly intake: IntakeParts },
   d: { atOnce: number },
