@@ -82,7 +82,7 @@ export const listSettings = Object.freeze({
   'send.verp': setting(
     choice('no', 'yes'),
     'no',
-    'yes: each copy leaves from LIST-bounces+TAG=member=domain@…, so that mail which comes back tells by itself whose copy it was, and nobody can forge it; the mail server must pass such addresses on to reseal. no: all leave from LIST-bounces, and copies in clear go to up to a hundred members in one transaction.',
+    'yes: each copy leaves from LIST-bounces+TAG=member=domain@… (LIST-bounces+TAG@… where that would be too long), so that mail which comes back tells by itself whose copy it was, and nobody can forge it; the mail server must pass such addresses on to reseal. no: all leave from LIST-bounces, and copies in clear go to up to a hundred members in one transaction.',
   ),
   'send.envelope': setting(
     choice('separate', 'grouped'),

@@ -21,34 +21,44 @@ interface Sent {
 /** What a VERP sender says. */
 export interface VerpSender {
   readonly bounces: string;
-  readonly member: string;
+  /** Null if the tag alone tells. */
+  readonly member: string | null;
   readonly tag: string;
 }
 
 /**
  * The sender that tells by itself whose copy came back: for `bob@example.org` on `team@lists.example` that is
  * `team-bounces+k7d2q4wm=bob=example.org@lists.example`, the form of Mailman and Sympa with a tag before it as in BATV. The tag
- * can be made with `secret` only: who knows Bob's address cannot send reports about him. Null if there is no such sender
- * that every mail server takes: it would be too long, or needs SMTPUTF8.
+ * can be made with `secret` only: who knows Bob's address cannot send reports about him. Where it would be too long for a mail
+ * server, or need SMTPUTF8, his address is left out: the report says whose copy it was, and the tag whether that is true.
+ * Null if that is too long too.
  */
 export function verpSender(secret: Buffer, sent: Sent): string | null {
   const [local, domain] = partsOf(sent.bounces);
   const [name, host] = partsOf(sent.member);
-  const whole = `${local}+${tagFor(secret, sent)}=${name}=${host}`;
-  return whole.length <= longestLocalPart && dotAtom.test(whole) ? `${whole}@${domain}` : null;
+  const short = `${local}+${tagFor(secret, sent)}`;
+  const fitting = [`${short}=${name}=${host}`, short].find(
+    (one) => one.length <= longestLocalPart && dotAtom.test(one),
+  );
+  return fitting === undefined ? null : `${fitting}@${domain}`;
 }
 
 /** What a VERP sender says, whoever made it; null if the address, which is canonical, is none. */
 export function readVerp(address: string): VerpSender | null {
   const [local, domain] = partsOf(address);
-  const found = /^([^+]+-bounces)\+([a-z2-7]{8})=(.+)=([^=]+)$/.exec(local);
+  const found = /^([^+]+-bounces)\+([a-z2-7]{8})(?:=(.+)=([^=]+))?$/.exec(local);
   if (found === null) return null;
   const [, bounces, tag = '', name, host] = found;
-  return { bounces: `${bounces}@${domain}`, member: `${name}@${host}`, tag };
+  const member = name === undefined ? null : `${name}@${host}`;
+  return { bounces: `${bounces}@${domain}`, member, tag };
 }
 
-/** Whether this sender was made here, for a copy of this message. */
-export function isOwnSender(secret: Buffer, { bounces, member, tag }: VerpSender, message: string): boolean {
+/** Whether this sender was made here, for this member's copy of this message. */
+export function isOwnSender(
+  secret: Buffer,
+  { bounces, tag }: Pick<VerpSender, 'bounces' | 'tag'>,
+  { member, message }: Pick<Sent, 'member' | 'message'>,
+): boolean {
   const own = tagFor(secret, { bounces, member, message });
   return own.length === tag.length && timingSafeEqual(Buffer.from(own), Buffer.from(tag));
 }

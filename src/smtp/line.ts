@@ -1,5 +1,5 @@
 import { isBulk } from './bulk.ts';
-import { type Outcome, plainWords } from './outcome.ts';
+import { notSent, type Outcome, plainWords } from './outcome.ts';
 import { finishAll, type Job } from './pool-jobs.ts';
 import { Standings } from './standings.ts';
 
@@ -15,6 +15,11 @@ export const lastCopyOf = ({ copy }: Job): LastCopy => ({
   isLarge: isBulk(copy.head.length + copy.body.length),
 });
 
+/** So many times `lineMs` a relay may be silent about a message before its other copies make way for those of others. */
+const mostSilence = 15;
+/** And come back after this time, in ms. */
+const backMs = 60_000;
+
 /** The copies that wait for a connection to a relay, in the order in which they came. */
 export class Line {
   readonly #jobs: Job[] = [];
@@ -22,6 +27,8 @@ export class Line {
   readonly #lineMs: number;
   /** Messages whose copies wait while one of them is tried. */
   readonly #timers = new Map<string, NodeJS.Timeout>();
+  /** Those for whose tried copy others have waited long enough: until it has its outcome, none waits for it any more. */
+  readonly #isInVain = new Set<string>();
 
   /** `lineMs`: how long copies of a message that the relay stumbled over may wait for the one that is tried. */
   constructor(d: { readonly connections: number; readonly lineMs: number }) {
@@ -57,12 +64,19 @@ export class Line {
   take(following: LastCopy | null): Job | undefined {
     const at = this.#first(following);
     const [job] = at < 0 ? [] : this.#jobs.splice(at, 1);
-    if (job !== undefined) this.#standings.began(job.copy.message);
+    if (job !== undefined) {
+      this.#standings.began(job.copy.message);
+      this.limitWait(job.copy.message);
+    }
     return job;
   }
 
   /** What was taken has its outcomes. Gives what they say of the relay, if they show it to be down. */
   ended({ copy: { message } }: Job, outcomes: readonly Outcome[]): Outcome | null {
+    this.#isInVain.delete(message);
+    // Of one that fell they wait less long than of one about which the relay is silent.
+    clearTimeout(this.#timers.get(message));
+    this.#timers.delete(message);
     const hadFallen = this.#standings.fallOf(message) !== null;
     const isDown = this.#standings.ended(message, outcomes);
     const fall = outcomes.find((one) => one.atContent);
@@ -71,16 +85,31 @@ export class Line {
     return outcomes.find((one) => one.relayDown) ?? (isDown && fall ? fall : null);
   }
 
-  /** They are in the way of others: copies of a message that the relay stumbled over do not wait long for the one that is tried. */
+  /**
+   * They are in the way of others: copies of a message that the relay stumbled over, or is silent about while it answers to
+   * others, do not wait long for those that are tried, and what comes after them does not wait at all. Ten thousand would else hold the turns of their list for hours, twenty
+   * at a time.
+   */
   limitWait(message: string): void {
-    if (this.#standings.fallOf(message) === null || this.#timers.has(message)) return;
+    if (!this.#standings.isUnanswered(message) || this.#timers.has(message)) return;
     if (!this.#jobs.some(({ copy }) => copy.message === message)) return;
-    const timer = setTimeout(() => {
-      this.#timers.delete(message);
-      // Unless there is no connection yet for the one to be tried.
-      if (this.#standings.mayBegin(message, false)) this.limitWait(message);
-      else this.#putOff(message);
-    }, this.#lineMs);
+    if (this.#isInVain.has(message)) {
+      this.#putOff(message);
+      return;
+    }
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(message);
+        // Unless there is no connection yet for the one to be tried, or the relay may be slow with all.
+        if (this.#standings.mayBegin(message, false) || !this.#standings.isTrouble(message)) {
+          this.limitWait(message);
+          return;
+        }
+        if (this.#standings.isTried(message)) this.#isInVain.add(message);
+        this.#putOff(message);
+      },
+      this.#lineMs * (this.#standings.fallOf(message) === null ? mostSilence : 1),
+    );
     timer.unref();
     this.#timers.set(message, timer);
   }
@@ -102,15 +131,23 @@ export class Line {
   }
 
   #putOff(message: string): void {
-    const fall = this.#standings.fallOf(message);
-    if (fall === null) return;
-    const text = plainWords(`not tried, for another copy of the same message met this: ${fall.text}`);
+    const outcome = untried(this.#standings.fallOf(message));
     const theirs = this.#jobs.filter(({ copy }) => copy.message === message);
     for (const job of theirs) {
       this.#jobs.splice(this.#jobs.indexOf(job), 1);
-      void finishAll(job, { ...forOthers(fall), text });
+      void finishAll(job, outcome);
     }
   }
+}
+
+/** What is said to a copy that is not tried because of others of its message, which fell so, or are not answered (null). */
+function untried(fall: Outcome | null): Outcome {
+  if (fall === null) {
+    const text = 'not tried, for the relay is silent about other copies of the same message';
+    return { ...notSent('deferred', '4.3.2', text), afterMs: backMs };
+  }
+  const text = plainWords(`not tried, for another copy of the same message met this: ${fall.text}`);
+  return { ...forOthers(fall), text };
 }
 
 /** What one copy met, as it is told to copies that are not tried: the command was not theirs. */

@@ -112,9 +112,11 @@ export function openRelays(
       forOthers: Math.ceil(most / 2),
       patienceMs: d.patienceMs?.small ?? patienceMs.small,
     });
+    const large = largeAtATime(most);
     const bulk = new Turns({
-      ofOneList: largeAtATime(most),
-      forOthers: 0,
+      ofOneList: large,
+      // Else a large post over which the relay falls silent would keep those of all lists waiting.
+      forOthers: large + 1 < most ? 1 : 0,
       patienceMs: d.patienceMs?.bulk ?? patienceMs.bulk,
     });
     ways.set(domain, { relays, small, bulk });

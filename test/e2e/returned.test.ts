@@ -121,6 +121,20 @@ describe('a copy that comes back', () => {
     30_000,
   );
 
+  it('by VERP counts against one whose address is too long for its sender, and against nobody else with it', async () => {
+    const long = `${'very-'.repeat(8)}long@mail.example.org`;
+    const list = await world.list({ bare: [author, bob, long], settings: { 'send.verp': 'yes' } });
+    const { messageId } = await delivered(list);
+    const to = senderOf(messageId, long);
+    expect(to).toMatch(/-bounces\+[a-z2-7]{8}@/);
+    expect(await world.fate(await sendReport(list, { for: bob, to, messageId }))).toMatchObject({
+      members: [],
+    });
+    expect(await world.fate(await sendReport(list, { for: long, to, messageId }))).toMatchObject({
+      members: [long],
+    });
+  }, 30_000);
+
   it('without a tag at all is sent to nobody: there is no such address', async () => {
     const list = await world.list({ bare: [author, bob], settings: { 'send.verp': 'yes' } });
     const sent = await sendReport(list, { to: list.at('bounces+bob=example.org') });

@@ -6,7 +6,7 @@ import type { Keyring } from '../../src/flow/lists/keyring.ts';
 import { openCache } from '../../src/flow/post/open-cache.ts';
 import { prepareFor } from '../../src/flow/post/prepare.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
-import type { CryptoWorkers } from '../../src/smime/workers.ts';
+import { type CryptoWorkers, workerFault } from '../../src/smime/workers.ts';
 import type { Copy } from '../../src/smtp/pool.ts';
 import type { RelayedOutcome, Relays } from '../../src/smtp/relays.ts';
 import { countByState, deliveriesOf, insertDeliveries } from '../../src/store/deliveries.ts';
@@ -199,6 +199,59 @@ describe('the delivery', () => {
     await vi.waitFor(async () => expect(await countByState(site.database.q)).toEqual({ delivered: 350 }));
     await delivery.stop();
     expect(await findPosting(site.database.q, posting)).toMatchObject({ state: 'done' });
+  });
+
+  it('that fails leaves alone what it put back: another batch may have it on its way', async () => {
+    const site = await makeSite();
+    const carol = 'carol@example.org';
+    const posting = await clearPost(site, 'distributing', {}, [bob, carol]);
+    const gate = () => {
+      let open = () => {};
+      const opened = new Promise<void>((resolve) => {
+        open = resolve;
+      });
+      return { open, opened };
+    };
+    const [restarted, answered] = [gate(), gate()];
+    const sent: string[] = [];
+    let isBack = false;
+    let hasFailed = false;
+    const delivery = deliveryOf(site, {
+      ...takingRelay(),
+      together: (addresses) => addresses.map((address) => [address]),
+      turn: async ({ to }, work, sendBack) => {
+        if (to === carol) {
+          if (hasFailed) return sendBack(60_000);
+          hasFailed = true;
+          await restarted.opened;
+          throw workerFault('worker-restarted', { job: 'lines' });
+        }
+        if (isBack) return work();
+        isBack = true;
+        return sendBack(0);
+      },
+      send: async (one, settle) => {
+        sent.push(...one.to);
+        await answered.opened;
+        await settle(one.to.map((to) => ({ ...taken, to })));
+      },
+    });
+    delivery.wake();
+    await vi.waitFor(() => {
+      delivery.wake();
+      expect(sent).toEqual([bob]);
+    });
+    restarted.open();
+    await vi.waitFor(() => expect(site.log.events()).toContain('batch-failed'));
+    for (let look = 0; look < 50; look++) {
+      delivery.wake();
+      expect(await deliveriesOf(site.database.q, posting)).toContainEqual(
+        expect.objectContaining({ member: bob, state: 'in-flight' }),
+      );
+    }
+    answered.open();
+    await delivery.stop();
+    expect(sent).toEqual([bob]);
   });
 
   it('stopped while it claims, gives back what it got', async () => {

@@ -87,7 +87,20 @@ describe('fanOut', () => {
     await fanOut(site, before, t0 + 1000);
     const rows = await deliveriesOf(site.database.q, id);
     expect([rows.length, new Set(rows.map((row) => row.member)).size]).toEqual([1200, 1200]);
-    expect(rows.filter((row) => row.createdAt === t0).length).toBe((nth - 1) * 500);
+    // What was made before the death says since when.
+    expect(new Set(rows.map((row) => row.createdAt))).toEqual(new Set([nth === 1 ? t0 + 1000 : t0]));
+    expect(rows.filter((row) => row.nextAt === t0).length).toBe((nth - 1) * 500);
+  });
+
+  it('makes none for who became a member after it began, also when it died meanwhile', async () => {
+    const { site, list, id } = await setUp(600);
+    const parts = { ...site, database: dying(site.database, 2) };
+    await expect(fanOut(parts, await postingOf(site, id), t0)).rejects.toThrow('died');
+    const late = { address: 'zoe@example.org', name: '', since: t0 + 500 };
+    await addMembers(site.database.q, list.id, [late]);
+    await fanOut(site, await postingOf(site, id), t0 + 1000);
+    const members = (await deliveriesOf(site.database.q, id)).map((row) => row.member);
+    expect([members.length, members.includes(late.address)]).toEqual([600, false]);
   });
 
   it('repeated it adds nothing', async () => {

@@ -55,6 +55,21 @@ describe('the intake of several messages', () => {
     expect(await spool.incoming()).toEqual([good.id]);
   });
 
+  it('has one in memory at a time', async () => {
+    const { parts, spool, arrive } = await start();
+    const arrivals = [await arrive(), await arrive(), await arrive()];
+    let reading = 0;
+    let most = 0;
+    const read: typeof spool.read = async (id) => {
+      most = Math.max(most, ++reading);
+      const message = await spool.read(id);
+      reading--;
+      return message;
+    };
+    await intake({ ...parts, spool: { ...spool, read } }, arrivals);
+    expect(most).toBe(1);
+  });
+
   it('changes nothing when it is repeated, beside one that is new', async () => {
     const { parts, arrive, rows } = await start();
     const [first, second] = [await arrive(), await arrive()];

@@ -18,12 +18,13 @@ describe('a VERP sender', () => {
     const sender = verpSender(secret, { bounces, member: 'bob@example.org', message }) ?? '';
     const read = readVerp(sender.toUpperCase().toLowerCase());
     if (!read) throw new Error('it is a VERP sender');
-    expect(isOwnSender(secret, read, message)).toBe(true);
-    expect(isOwnSender(secret, read, 'another')).toBe(false);
-    expect(isOwnSender(Buffer.alloc(32, 8), read, message)).toBe(false);
-    expect(isOwnSender(secret, { ...read, member: 'eve@example.org' }, message)).toBe(false);
-    expect(isOwnSender(secret, { ...read, bounces: 'other-bounces@lists.example' }, message)).toBe(false);
-    expect(isOwnSender(secret, { ...read, tag: 'aaaaaaaa' }, message)).toBe(false);
+    const bobs = { member: 'bob@example.org', message };
+    expect(isOwnSender(secret, read, bobs)).toBe(true);
+    expect(isOwnSender(secret, read, { ...bobs, message: 'another' })).toBe(false);
+    expect(isOwnSender(Buffer.alloc(32, 8), read, bobs)).toBe(false);
+    expect(isOwnSender(secret, read, { ...bobs, member: 'eve@example.org' })).toBe(false);
+    expect(isOwnSender(secret, { ...read, bounces: 'other-bounces@lists.example' }, bobs)).toBe(false);
+    expect(isOwnSender(secret, { ...read, tag: 'aaaaaaaa' }, bobs)).toBe(false);
   });
 
   it('names the member again, whatever his address', () => {
@@ -43,8 +44,19 @@ describe('a VERP sender', () => {
     ['too long for a local part', `${'b'.repeat(50)}@example.org`],
     ['in need of SMTPUTF8', 'zo\u00eb@example.org'],
     ['in need of quotes', '"b:b"@example.org'],
-  ])('is none for an address that is %s', (_, member) => {
-    expect(verpSender(secret, { bounces, member, message })).toBeNull();
+  ])('leaves out an address that is %s', (_, member) => {
+    const sender = verpSender(secret, { bounces, member, message }) ?? '';
+    expect(sender).toMatch(/^team-bounces\+[a-z2-7]{8}@lists\.example$/);
+    const read = readVerp(sender);
+    expect(read).toMatchObject({ bounces, member: null });
+    expect(read && isOwnSender(secret, read, { member, message })).toBe(true);
+    expect(read && isOwnSender(secret, read, { member: 'bob@example.org', message })).toBe(false);
+    expect(addressKind(sender)).toEqual({ base: 'team@lists.example', kind: 'bounces' });
+  });
+
+  it('is none for a list whose own name is too long for a tag', () => {
+    const long = `${'t'.repeat(48)}-bounces@lists.example`;
+    expect(verpSender(secret, { bounces: long, member: 'bob@example.org', message })).toBeNull();
   });
 
   it.each([

@@ -146,6 +146,29 @@ describe('the way to a domain', () => {
     await relays.close(0);
   });
 
+  it('keeps a connection for the large messages of other lists too', async () => {
+    const { relays } = await relaysOf([{ target: { connections: 10 } }]);
+    const begun: number[] = [];
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const turns = [1, 1, 1, 1, 1, 1, 1, 2, 3].map((list) =>
+      relays.turn(
+        { to: 'a@x.example', list, octets: 10_000_000 },
+        async () => {
+          begun.push(list);
+          await ended;
+        },
+        never,
+      ),
+    );
+    expect(begun).toEqual([1, 1, 1, 1, 1, 2]);
+    end();
+    await Promise.all(turns);
+    await relays.close(0);
+  });
+
   it('has its own turns: a relay that hangs keeps no other way waiting', async () => {
     const { relays, send } = await relaysOf([
       {},

@@ -90,6 +90,26 @@ describe('a relay that stumbles over one message', () => {
     expect((await Promise.all(hung)).every((one) => one.kind === 'deferred')).toBe(true);
   });
 
+  it('and over several at once leaves connections to others, which show that it is not down', async () => {
+    const { sink, send, changes } = await stumbling(
+      atPoison(hang),
+      { connections: 8, timeoutMs: 500 },
+      { lineMs: 20 },
+    );
+    const hung = ['poison 1', 'poison 2', 'poison 3'].flatMap((message) =>
+      members(8).map((to) => send(message, to)),
+    );
+    await sink.until(() => sink.commands.filter((line) => line === 'DATA').length >= 3);
+    const others = await Promise.all(members(6).map((to) => send('other', to)));
+    expect(others.every((one) => one.kind === 'delivered')).toBe(true);
+    let isOver = false;
+    void Promise.all(hung).then(() => {
+      isOver = true;
+    });
+    while (!isOver) expect(await send('other')).toMatchObject({ kind: 'delivered' });
+    expect(changes).toEqual([]);
+  });
+
   it('is tried with one copy of it; the others do not wait long for that, and were not tried', async () => {
     const { sink, send } = await stumbling(
       atPoison(hang),
@@ -104,6 +124,37 @@ describe('a relay that stumbles over one message', () => {
     const others = outcomes.filter((one) => one.relayDown && one.command === null);
     expect(others).toHaveLength(7);
     expect(others[0]?.text).toMatch(/not tried, for another copy .*: timeout/);
+  });
+
+  it('nor do those wait that come after them, until that has its outcome', async () => {
+    let answer: string | null = '421 4.3.0 scanner failed';
+    const { send } = await stumbling(() => answer, { connections: 4, timeoutMs: 1500 }, { lineMs: 200 });
+    await send('poison');
+    answer = hang;
+    const tried = send('poison', 'tried@x.example');
+    expect(await send('poison', 'first@x.example')).toMatchObject({ relayDown: true, command: null });
+    const begun = performance.now();
+    for (const to of members(20))
+      expect(await send('poison', to)).toMatchObject({ relayDown: true, command: null });
+    // One after the other they would have waited for four seconds.
+    expect(performance.now() - begun).toBeLessThan(600);
+    expect(await tried).toMatchObject({ atContent: true });
+    answer = null;
+    const next = await Promise.all(members(8).map((to) => send('poison', to)));
+    expect(next.every((one) => one.kind === 'delivered')).toBe(true);
+  });
+
+  it('keeps none of its other copies waiting while it is silent about the first: they come back', async () => {
+    const { sink, send } = await stumbling(atPoison(hang), { connections: 4 }, { lineMs: 20 });
+    const hung = members(10).map((to) => send('poison', to));
+    await sink.until(() => sink.commands.filter((line) => line === 'DATA').length > 0);
+    let back = 0;
+    for (const one of hung) void one.then(({ afterMs }) => (back += afterMs === undefined ? 0 : 1));
+    const begun = performance.now();
+    while (back < 6 && performance.now() - begun < 3000)
+      expect(await send('other')).toMatchObject({ kind: 'delivered' });
+    expect(back).toBeGreaterThanOrEqual(6);
+    expect(await send('poison', 'later@x.example')).toMatchObject({ kind: 'deferred', afterMs: 60_000 });
   });
 
   it('and takes it later: all its copies go', async () => {
@@ -136,4 +187,22 @@ it('remembers a thousand messages, and those that are under way', () => {
   expect(standings.fallOf('m1499')).toBe(fall);
   standings.ended('under way', [fall]);
   expect(standings.fallOf('under way')).toBe(fall);
+});
+
+it('a silence is a message’s own doing only if others are answered meanwhile', async () => {
+  const standings = new Standings(4);
+  const answer: Outcome = {
+    kind: 'delivered',
+    code: 250,
+    enhanced: null,
+    text: '',
+    command: '.',
+    relayDown: false,
+  };
+  standings.began('other');
+  standings.began('silent');
+  expect(standings.isTrouble('silent')).toBe(false);
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  standings.ended('other', [answer]);
+  expect([standings.isTrouble('silent'), standings.isTrouble('other')]).toEqual([true, false]);
 });

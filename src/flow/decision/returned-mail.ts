@@ -73,13 +73,16 @@ async function returnedIn(
     return `${from}; it came to ${bounces}, which by send.verp is the sender of no copy`;
   const failures = new Map(
     failed.flatMap((failure) =>
-      (named ? [named.member] : failure.addresses).map((address) => [address, failure] as const),
+      (named?.member ? [named.member] : failure.addresses).map((address) => [address, failure] as const),
     ),
   );
   if (failures.size === 0) return `${from}; it names no recipient`;
   const members = [...failures.keys()];
   const taken = await takenCopies(q, { listId: list.id, headerId: messageId, members });
-  const copies = taken.filter((copy) => named === undefined || isOwnSender(secret, named, copy.messageId));
+  const copies = taken.filter(
+    ({ member, messageId: message }) =>
+      named === undefined || isOwnSender(secret, named, { member, message }),
+  );
   if (copies.length === 0 && taken.length > 0)
     return `${from}; it came to an address that was not the sender of that copy`;
   const returned = copies.flatMap((copy) => {

@@ -14,6 +14,7 @@ import { missingNotice, spoolMissingNotice } from './missing-notice.ts';
 
 /** What is to be written about one copy, and what after that. */
 export interface Settlement {
+  readonly row: ClaimedRow;
   apply(tx: Queries): Promise<void>;
   cleanUp(): Promise<void>;
 }
@@ -61,6 +62,7 @@ export async function settleMissing(
     one ? settleMails(parts, { ...one, isDue: async (tx) => ended > 0 && one.isDue(tx) }) : [],
   );
   return {
+    row,
     async apply(tx) {
       ended =
         action === 'hold'

@@ -234,10 +234,11 @@ function whyEnded(list: ListContext, member: MemberRow | undefined): Ending {
   return { reason: 'not-a-member', detail: 'no longer an active member of the list' };
 }
 
-function cancelled(parts: BatchParts, { id }: ClaimedRow, ending: Ending): Settlement {
+function cancelled(parts: BatchParts, row: ClaimedRow, ending: Ending): Settlement {
   const at = parts.clock.now();
   return {
-    apply: async (tx) => void (await finish(tx, [{ id, state: 'cancelled', ...ending }], at)),
+    row,
+    apply: async (tx) => void (await finish(tx, [{ id: row.id, state: 'cancelled', ...ending }], at)),
     cleanUp: async () => {},
   };
 }
@@ -251,9 +252,9 @@ function waiting(
 ): PreparedBatch {
   const at = parts.clock.now();
   const detail = `${sentenceFor(reason, null)}${words ? `: ${words}` : ''}`;
-  const settlements = rows.map(({ id }): Settlement => {
-    const held = { id, reason, detail, expiresAt: at + farAway };
-    return { apply: async (tx) => void (await hold(tx, [held], at)), cleanUp: async () => {} };
+  const settlements = rows.map((row): Settlement => {
+    const held = { id: row.id, reason, detail, expiresAt: at + farAway };
+    return { row, apply: async (tx) => void (await hold(tx, [held], at)), cleanUp: async () => {} };
   });
   return { ready: [], settlements };
 }

@@ -57,8 +57,9 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
   const deliverBatch = async (
     batches: PostingBatches,
     rows: readonly ClaimedRow[],
-    progress: Progress,
+    d: { readonly progress: Progress; readonly left: Set<ClaimedRow> },
   ): Promise<void> => {
+    const { progress } = d;
     const { about } = batches;
     const { ready, settlements } = await batches.prepare(rows);
     const { connections } = parts.relays;
@@ -84,9 +85,13 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
     const ended = await Promise.allSettled([
       ...settlements.map(async (one) => {
         await acknowledgements.commit(one.apply);
+        d.left.delete(one.row);
         await one.cleanUp();
       }),
-      ...ready.map(send),
+      ...ready.map(async (copy) => {
+        await send(copy);
+        for (const row of rowsOf(copy)) d.left.delete(row);
+      }),
     ]);
     for (const one of ended) if (one.status === 'rejected') throw one.reason;
   };
@@ -109,11 +114,13 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
   return {
     async deliver(postingId, rows, progress) {
       const loaded = load(postingId);
+      // What was put back may be in another batch, and on its way, before this one ends: it is no more this one's to put off.
+      const left = new Set(rows);
       try {
-        await deliverBatch(await loaded.batches, rows, progress);
+        await deliverBatch(await loaded.batches, rows, { progress, left });
         await endPosting(parts, postingId);
       } catch (error) {
-        await failBatch(parts, postingId, rows, error);
+        await failBatch(parts, postingId, [...left], error);
       } finally {
         await leave(postingId, loaded);
       }
@@ -124,7 +131,7 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
 const rowsOf = (copy: ReadyCopy): ClaimedRow[] => copy.addressees.map((one) => one.row);
 const idsOf = (rows: readonly ClaimedRow[]): number[] => rows.map((row) => row.id);
 
-/** The batch as a whole failed (a worker, the disk, a bug): its rows come back by the retry table. */
+/** A batch failed (a worker, the disk, a bug): the rows of which nothing was written down come back by the retry table. */
 async function failBatch(
   parts: SendParts,
   posting: number,

@@ -1,6 +1,6 @@
 import type { Database } from '../../store/database.ts';
 import { insertDeliveries } from '../../store/deliveries.ts';
-import { insertForMembers } from '../../store/fan-out.ts';
+import { fanOutBegun, insertForMembers } from '../../store/fan-out.ts';
 import { type PostingRow, setCursor, setPostingState } from '../../store/postings.ts';
 import { addressesOf } from '../mail/notices-to.ts';
 
@@ -42,6 +42,7 @@ export async function fanOut(parts: FanOutParts, posting: PostingRow, at: number
     return;
   }
   let cursor = posting.cursor;
+  const begunAt = cursor === null ? at : ((await fanOutBegun(parts.database.q, posting.id)) ?? at);
   do {
     const after = cursor;
     cursor = await parts.database.write(async (tx) => {
@@ -50,6 +51,7 @@ export async function fanOut(parts: FanOutParts, posting: PostingRow, at: number
         listId: posting.listId,
         after,
         limit: chunk,
+        begunAt,
         at,
         expiresAt: at + parts.lifetimeMs,
       });

@@ -123,7 +123,9 @@ export interface Arrival {
 export async function intake(parts: IntakeParts, arrivals: readonly Arrival[]): Promise<void> {
   const { database, spool, log } = parts;
   const find = lookUpOnce((address) => destinationOf(database.q, address, parts));
-  const arrived = await Promise.all(arrivals.map((one) => readArrival(parts, one, find)));
+  const arrived: Awaited<ReturnType<typeof readArrival>>[] = [];
+  // One after the other: each is read whole, and all together may be more than there is memory.
+  for (const one of arrivals) arrived.push(await readArrival(parts, one, find));
   await database.write(async (tx) => {
     const fresh = await insertMessages(tx, arrived);
     await record(
