@@ -22,5 +22,7 @@ export async function readListenerTls({ cert, key }: ListenTls): Promise<{ cert:
 function whyOf(error: unknown): string {
   const errno = errnoOf(error);
   const path = error instanceof Error && 'path' in error ? ` (${String(error.path)})` : '';
-  return errno && /^E[A-Z]+$/.test(errno) ? `${errno}${path}` : wordsOf(error);
+  if (errno && /^E[A-Z]+$/.test(errno)) return `${errno}${path}`;
+  const words = wordsOf(error);
+  return words.includes('key values mismatch') ? 'the key does not belong to the certificate' : words;
 }

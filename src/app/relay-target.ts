@@ -8,9 +8,11 @@ import type { RelayTarget } from '../smtp/pool.ts';
 const fault = faultsOf({
   'relay-cafile': (d: { path: string; why: string }) =>
     `The certificates in ${d.path} (relay.cafile) cannot be read (${d.why}): check the path, and owner and mode of the file`,
+  'relay-cafile-empty': (d: { path: string }) =>
+    `There is no certificate in PEM in ${d.path} (relay.cafile): put those of the relay's authority there`,
 });
 
-/** A relay of the site as the connection pool takes it; reads its password and authorities. Faults: 'relay-cafile', and of `relayPasswordOf`. */
+/** A relay of the site as the connection pool takes it; reads its password and authorities. Faults: 'relay-cafile', 'relay-cafile-empty', and of `relayPasswordOf`. */
 export async function relayTarget(site: Site, relay: RelaySettings): Promise<RelayTarget> {
   const { host, port, path, tls, user, cafile, connections, perMinute, timeoutMs } = relay;
   const pass = await relayPasswordOf(site, relay);
@@ -30,9 +32,11 @@ export async function relayTarget(site: Site, relay: RelaySettings): Promise<Rel
 }
 
 async function authorities(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (error) {
+  const pem = await readFile(path).catch((error: unknown) => {
     throw fault('relay-cafile', { path, why: errnoOf(error) ?? 'unknown error' });
-  }
+  });
+  // TLS passes over anything else, and says only that the relay's certificate is not known.
+  if (!/^-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/m.test(pem.toString('latin1')))
+    throw fault('relay-cafile-empty', { path });
+  return pem;
 }

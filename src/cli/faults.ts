@@ -57,7 +57,7 @@ export const cliFault = faultsOf({
 
 /** Faults of other folders that are a mistake in the command or the configuration, not a failure. */
 const mistakes =
-  /^(usage-|config-|setting-|profile-|secret-|issue-name|list-name|trust-unreadable|inspector-refused)/;
+  /^(usage-|config-|setting-|profile-|secret-|relay-cafile|credentials-missing|listen-tls|issue-name|list-name|trust-unreadable|inspector-refused)/;
 
 /** The exit code for something thrown: 2 for wrong usage or configuration, 1 for every other failure. */
 export function exitCodeOf(error: unknown): 1 | 2 {

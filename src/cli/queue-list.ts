@@ -33,7 +33,10 @@ export function addQueueList(queue: Command): void {
     .option('--unopened', 'messages that could not be opened, or were refused as nobody vouches for them')
     .option('--deferred', 'copies that the relay did not take yet')
     .option('--sending', 'messages and copies that only wait for their turn')
-    .option('--quarantine', 'messages that broke their opening, and files without a row')
+    .option(
+      '--quarantine',
+      'messages that broke their opening or were in work when the daemon died, and files without a row',
+    )
     .option('--list <list>', 'of this list only')
     .option('--limit <number>', 'at most so many lines of each kind', '200')
     .action(onSite<[Filters]>(listQueue));
@@ -161,7 +164,7 @@ const sectionsOf: Record<Kind, (session: Session, scope: Scope) => Promise<Secti
     return [
       ...(await messages(session, scope, {
         name: 'quarantine',
-        title: 'In quarantine (queue retry MESSAGE, queue drop MESSAGE):',
+        title: 'In quarantine, or put aside until NEXT TRY (queue retry MESSAGE, queue drop MESSAGE):',
         states: ['quarantine', 'parked'],
       })),
       {

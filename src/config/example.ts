@@ -46,7 +46,7 @@ const head = `# reseal: the settings of the site. Copy this file to reseal.yaml 
 # To listen on several sockets:
 #
 #   listen:
-#     - {protocol: lmtp, path: spool/lmtp.sock}
+#     - {protocol: lmtp, path: /run/reseal/lmtp.sock}
 #     - {protocol: smtp, host: 127.0.0.1, port: 8025}
 #
 # To have several relays: the first takes the copies, the second while the first is down; the third, what is for a

@@ -22,7 +22,10 @@ const hostName = matching(
   /^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/,
   'a host name such as lists.example',
 );
-const hostOrAddress = matching(/^[A-Za-z0-9.:-]{1,253}$/, 'a host name or an IP address');
+const hostOrAddress = matching(
+  /^([A-Za-z0-9.-]{1,253}|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,8})$/,
+  'a host name or an IP address, without port',
+);
 const mailAddress: Kind<string> = {
   ...matching(/^/, 'one address such as postmaster@lists.example'),
   schema: z.string().transform((text, context) => {
@@ -82,8 +85,8 @@ export const siteSettings = Object.freeze({
   'listen.path': optional(
     path,
     'host and port are used',
-    'spool/lmtp.sock',
-    'A Unix socket to listen on, instead of host and port.',
+    '/run/reseal/lmtp.sock',
+    'A Unix socket to listen on, instead of host and port; in a folder that the mail server may enter, as /run/reseal of the systemd unit, and with a group or `listen.mode` that lets it in.',
   ),
   'listen.mode': setting(fileMode, '0660', 'The file mode of the Unix socket.'),
   'listen.tls.cert': optional(

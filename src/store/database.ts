@@ -115,7 +115,9 @@ async function openHandle(path: string, d: { check: boolean; patienceMs: number 
     const code = sqliteCodeOf(error);
     if (code === null) throw error;
     const words = `${code}: ${wordsOf(error)}`;
-    if (code === 'SQLITE_FULL') throw storeFault('database-full', { path }, { cause: error });
+    // SHMSIZE: no room for the file beside it by which processes share the log (sqlite.org/rescode.html).
+    if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE')
+      throw storeFault('database-full', { path }, { cause: error });
     const unwritable = /^SQLITE_(CANTOPEN|READONLY|PERM|IOERR|AUTH)/.test(code);
     throw storeFault(
       unwritable ? 'database-unwritable' : 'database-corrupt',

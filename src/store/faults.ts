@@ -5,7 +5,7 @@ export const storeFault = faultsOf({
   'database-newer': (d: { path: string; found: number; known: number }) =>
     `the database ${d.path} has schema ${d.found}, this program knows schemas up to ${d.known}: install the newer reseal again, or restore the backup made before the upgrade`,
   'database-corrupt': (d: { path: string; words: string }) =>
-    `the database ${d.path} is damaged or no SQLite database (${d.words}): stop reseal, keep a copy of the file, then restore a backup or run "sqlite3 ${d.path} .recover"`,
+    `the database ${d.path} is damaged or no SQLite database (${d.words}): stop reseal, put it aside with its -wal file, then restore a backup or save what can be read (docs/delivery.md: A damaged database)`,
   'database-foreign': (d: { path: string }) =>
     `${d.path} is a database of another program: name the path of reseal's own database, or of a file that does not exist yet`,
   'database-unwritable': (d: { path: string; words: string }) =>

@@ -124,6 +124,7 @@ export async function sendingPostings(
     ])
     .where('d.state', 'in', ['pending', 'in-flight'])
     .where('d.finishedAt', 'is', null)
+    .where('m.state', 'not in', ['parked', 'quarantine'])
     .groupBy('p.id')
     .orderBy('p.id')
     .limit(d.limit);

@@ -1,5 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { checkConfigurationFile, checkRoom, type Finding } from '../../src/flow/operator/check-files.ts';
@@ -22,6 +24,14 @@ async function relayPort(options: SinkOptions = {}): Promise<number> {
   const sink = await startSink(options);
   onTestFinished(sink.close);
   return sink.port;
+}
+
+/** The port of a server that waits for its client to begin. */
+async function silentPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
 }
 
 async function goodRoot(): Promise<Root> {
@@ -154,12 +164,46 @@ describe('check', () => {
         root.file('etc/reseal.yaml', `relay: [{port: ${await relayPort()}}, ${second}]\n`);
         writeFileSync(join(root.path, 'etc/p'), 'secret\n', { mode: 0o600 });
       },
-      /^relay 127\.0\.0\.1:\d+: the login failed \(535 no\): are relay\.user and its password right\?/,
+      /^relay 127\.0\.0\.1:\d+: the login failed \(535 no\): are relay\.user and its password right/,
+    ],
+    [
+      'a relay without TLS',
+      async (root) => {
+        const port = await relayPort({ answer: (stage) => (stage === 'STARTTLS' ? '502 5.5.1 no' : null) });
+        root.file('etc/reseal.yaml', `relay: {port: ${port}, tls: required}\n`);
+      },
+      /^relay 127\.0\.0\.1:\d+: it does not do STARTTLS \(502 .*\), which relay\.tls: required asks for/,
     ],
     [
       'a relay whose TLS cannot be verified',
-      async (root) => root.file('etc/reseal.yaml', `relay: {port: ${await relayPort()}, tls: required}\n`),
+      async (root) => {
+        const { certPem: cert, keyPath } = await ca.issue({ name: 'other.example' });
+        const port = await relayPort({ tls: { cert, key: readFileSync(keyPath) } });
+        root.file('etc/reseal.yaml', `relay: {port: ${port}, tls: required, cafile: ca.pem}\n`);
+      },
       /^relay 127\.0\.0\.1:\d+: no TLS \(.*\): has its certificate the name/,
+    ],
+    [
+      'a file of authorities without a certificate',
+      (root) => {
+        root.file(
+          'key.pem',
+          readFileSync(join(root.path, 'etc/lists/team@lists.example/cert.pem')).subarray(30),
+        );
+        root.file('etc/reseal.yaml', 'relay: {tls: required, cafile: key.pem}\n');
+      },
+      /^relay 127\.0\.0\.1:25: There is no certificate in PEM in .*key\.pem \(relay\.cafile\)/,
+    ],
+    [
+      'a relay on a socket that is not there',
+      (root) => root.file('etc/reseal.yaml', 'relay.path: nix.sock\n'),
+      /^relay \/.*nix\.sock: no connection \(ENOENT\): .* is relay\.path right\?/,
+    ],
+    [
+      'a relay that waits for TLS instead of greeting',
+      async (root) =>
+        root.file('etc/reseal.yaml', `relay: {port: ${await silentPort()}, tls: none, timeout: 1s}\n`),
+      /^relay 127\.0\.0\.1:\d+: it does not answer \(.*\): .*not one with TLS from the beginning/,
     ],
     [
       'a relay that speaks another protocol',

@@ -254,6 +254,12 @@ describe('what could not be opened, and what the relay did not take', () => {
       stderr: 'reseal: the daemon does not run, so nothing of this moves: start `reseal serve`\n',
     });
     expect((await root.run('queue', 'list', '--held')).stdout).toBe('Nothing of that kind waits.\n');
+    const nextAt = later;
+    await arrange((database) =>
+      setMessageState(database.q, id, { state: 'parked', reason: 'parked', detail: 'it died', nextAt }),
+    );
+    const parked = (await root.run('queue', 'list')).stdout;
+    expect(parked).toMatch(/^In quarantine, or put aside until NEXT TRY \(queue retry [\s\S]*it died\n$/);
   });
 
   it('is due at once after retry', async () => {

@@ -85,9 +85,7 @@ describe('etc/reseal.yaml.example', () => {
   it('is right with sockets too', () => {
     const site = siteOf(uncommented(/^#(listen|relay)\.(host|port):|^#relay\.(password-credential|cafile):/));
     const tls = { cert: '/srv/reseal/etc/tls/cert.pem', key: '/srv/reseal/etc/tls/key.pem' };
-    expect(site.listen).toEqual([
-      { protocol: 'lmtp', tls, path: '/srv/reseal/spool/lmtp.sock', mode: 0o660 },
-    ]);
+    expect(site.listen).toEqual([{ protocol: 'lmtp', tls, path: '/run/reseal/lmtp.sock', mode: 0o660 }]);
     expect(site.relays).toMatchObject([{ path: '/var/run/relay.sock', user: 'reseal', perMinute: 600 }]);
   });
 

@@ -70,6 +70,19 @@ describe.skipIf(!canMount)('a disk', () => {
     await distributed(post);
   });
 
+  it('that is full at the start: it says so', async () => {
+    await world.daemon.stop();
+    const ballast = fill(join(spool, 'ballast'));
+    try {
+      const { code, stderr } = await world.daemon.run(['serve']);
+      expect(stderr).toMatch(/^reseal: no space is left for the database \/.*: free space/);
+      expect(code).toBe(1);
+    } finally {
+      rmSync(ballast);
+      await world.restart();
+    }
+  });
+
   it('that fills up under load: what was answered with 250 is distributed, nothing else is', async () => {
     const attempts: { post: Buffer; code: number }[] = [];
     // Signed in clear: each post is kept on the disk and makes a copy.
@@ -176,12 +189,12 @@ describe('a database', () => {
     [
       'whose beginning is overwritten',
       () => overwrite(0, 100),
-      /is damaged or no SQLite database .*: stop reseal, keep a copy .* restore a backup/,
+      /is damaged or no SQLite database .*: stop reseal, put it aside with .* restore a backup/,
     ],
     [
       'with rubbish in the middle',
       () => overwrite(8192, 40_000),
-      /is damaged or no SQLite database .*: stop reseal, keep a copy .* restore a backup/,
+      /is damaged or no SQLite database .*: stop reseal, put it aside with .* restore a backup/,
     ],
     [
       'of another program',

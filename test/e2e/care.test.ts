@@ -236,7 +236,7 @@ describe('reports to the owners', () => {
     const [report] = await world.mailTo(list.owner);
     const text = await textOf(report?.bytes);
     expect(text).toContain('1 of 2 copies');
-    expect(text).toContain(`${bob.address}: the relay refused it at RCPT: no such user`);
+    expect(text).toContain(`${bob.address}: the relay refused it at RCPT: 550 5.1.1 no such user`);
     expect(text).toContain(`reseal explain ${id}`);
     await timePasses(list, day);
     await housekeeping();

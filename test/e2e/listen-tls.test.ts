@@ -75,7 +75,7 @@ describe('a listening socket with listen.tls', () => {
     world.daemon.signal('SIGHUP');
     const told = await world.daemon.logged((line) => line.event === 'reload-failed');
     expect(String(told.detail)).toMatch(
-      /cert\.pem and .*key\.pem cannot be used for TLS \(listen\.tls\): .*mismatch/,
+      /cert\.pem and .*key\.pem cannot be used for TLS \(listen\.tls\): .*the key does not belong to the certificate/,
     );
     expect((await sendOverTls()).shown).toBe(nameOf(second));
     const check = await world.daemon.run(['check']);

@@ -246,7 +246,7 @@ it('the report that a crash left untold is sent after the start, once', async ()
       .where('messageId', '=', id)
       .executeTakeFirstOrThrow();
     await q.updateTable('postings').set({ state: 'distributing' }).where('id', '=', posting.id).execute();
-    const failed = { state: 'failed', detail: 'the relay refused it at RCPT: gone' } as const;
+    const failed = { state: 'failed', detail: 'the relay refused it at RCPT: 550 5.1.1 gone' } as const;
     await q.updateTable('deliveries').set(failed).where('postingId', '=', posting.id).execute();
   });
   await world.restart();

@@ -73,7 +73,10 @@ describe('the relay says no', () => {
     const { id } = await world.post(await signedAndEncrypted(alice, list), list.address);
     const rows = await world.untilDeliveries(id, (all) => all.every((row) => row.finishedAt !== null));
     expect(rows.map((row) => row.state)).toEqual(['delivered', 'failed']);
-    expect(rows[1]).toMatchObject({ reason: '5.1.1', detail: 'the relay refused it at RCPT: no such user' });
+    expect(rows[1]).toMatchObject({
+      reason: '5.1.1',
+      detail: 'the relay refused it at RCPT: 550 5.1.1 no such user',
+    });
     expect(await world.ledger(id)).toContain(`failed 5.1.1 ${bob.address}`);
   });
 

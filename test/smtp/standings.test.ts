@@ -93,7 +93,7 @@ describe('a relay that stumbles over one message', () => {
   it('and over several at once leaves connections to others, which show that it is not down', async () => {
     const { sink, send, changes } = await stumbling(
       atPoison(hang),
-      { connections: 8, timeoutMs: 500 },
+      { connections: 8, timeoutMs: 1000 },
       { lineMs: 20 },
     );
     const hung = ['poison 1', 'poison 2', 'poison 3'].flatMap((message) =>

@@ -38,7 +38,7 @@ export async function writeAnswers(
     // Not of a relay that fell silent after the final dot: it may have taken the copy, which comes back less and less
     // often, not each five minutes for five days.
     const reason = outcome.relayDown ? relayDown : (outcome.enhanced ?? 'deferred');
-    const why = { reason, detail: `the relay did not take it: ${outcome.text}` };
+    const why = { reason, detail: `the relay did not take it: ${replyIn(outcome)}` };
     await retryLater(tx, parts, [addressee.row], why, detailsOf({ addressee, outcome }));
   }
 }
@@ -72,8 +72,13 @@ function finalOf(answer: Answer): RowOutcome | null {
     const detail = `${sentenceFor(misfit, null)} (${text})`;
     return { id: row.id, state: 'failed', reason: misfit, detail, ...details };
   }
-  const detail = `the relay refused it${command ? ` at ${command}` : ''}: ${text}`;
+  const detail = `the relay refused it${command ? ` at ${command}` : ''}: ${replyIn(answer.outcome)}`;
   return { id: row.id, state: 'failed', reason: enhanced ?? 'refused', detail, ...details };
+}
+
+/** As the relay said it, `550 5.1.1 no such user`: by the code a postmaster finds it in the relay's log. */
+function replyIn({ code, enhanced, text }: RelayedOutcome): string {
+  return [code, enhanced, text].filter((part) => part !== null && part !== '').join(' ');
 }
 
 function detailsOf({ addressee: { certificate }, outcome }: Answer): AttemptDetails {

@@ -13,7 +13,7 @@ export async function checkRelay(
   const about = `relay ${d.name}`;
   const timeoutMs = Math.min(target.timeoutMs, d.timeoutMs);
   const opened = await openRelay({ ...target, timeoutMs }, new StuffedBodies(), new AbortController().signal);
-  if (!(opened instanceof Relay)) return [finding('problem', about, wordsOn(opened))];
+  if (!(opened instanceof Relay)) return [finding('problem', about, wordsOn(opened, target))];
   const { size, eightBitMime, requireTls, verifiedTls } = opened.capabilities;
   opened.quit();
   await opened.closed;
@@ -34,18 +34,39 @@ export async function checkRelay(
 }
 
 /** What went wrong, and where to look. */
-function wordsOn({ command, code, text }: Outcome): string {
+function wordsOn({ command, code, text }: Outcome, target: RelayTarget): string {
   const said = code === null ? text : `${code} ${text}`;
+  const where = target.socketPath === undefined ? 'relay.port' : 'relay.path';
   switch (command) {
     case 'CONN':
       return code === null
-        ? `no connection (${/\bE[A-Z]{4,}\b/.exec(text)?.[0] ?? text}): is the mail server running, and are relay.host and relay.port right?`
+        ? notReached(text, target)
         : `it turns us away (${said}): does it let this machine send?`;
     case 'STARTTLS':
-      return `no TLS (${said}): has its certificate the name that relay.host has, and does relay.cafile name its authority?`;
+      return code === null
+        ? `no TLS (${said}): has its certificate the name that relay.host has, and does relay.cafile name its authority?`
+        : `it does not do STARTTLS (${said}), which relay.tls: required asks for: set it up there, or is it offered on another relay.port?`;
     case 'AUTH':
-      return `the login failed (${said}): are relay.user and its password right?`;
+      return `the login failed (${said}): are relay.user and its password right, and does it offer a login here?`;
     default:
-      return `it does not speak as a mail server (${said}): are relay.port and relay.protocol right?`;
+      return `it does not speak as a mail server (${said}): are ${where} and relay.protocol right?`;
   }
+}
+
+/** No connection, or one on which nothing was said. */
+function notReached(text: string, { socketPath, host, port }: RelayTarget): string {
+  const [errno = null] = /\bE[A-Z]{4,}\b/.exec(text) ?? [];
+  if (socketPath !== undefined) {
+    const remedy =
+      errno === 'EACCES'
+        ? "may reseal's user write the socket, and enter the folders above it?"
+        : 'does the mail server listen there, and is relay.path right?';
+    return `no connection (${errno ?? text}): ${remedy}`;
+  }
+  if (errno === 'ENOTFOUND' || errno === 'EAI_AGAIN')
+    return `there is no address of ${host} (${errno}): is relay.host right, and does DNS answer?`;
+  if (errno !== null)
+    return `no connection (${errno}): is the mail server running, and are relay.host and relay.port right?`;
+  const hint = port === 465 ? ': on port 465 TLS comes first, which reseal does not do; take 587 or 25' : '';
+  return `it does not answer (${text})${hint || ': is it a mail server that speaks first (not one with TLS from the beginning), and not too busy?'}`;
 }

@@ -154,6 +154,9 @@ const byMember: Readonly<Record<string, string>> = {
     'the list was closed when it could have gone out: its author sends it again after `reseal list open LIST`',
 };
 
+const ofRefusal =
+  "the relay's log says who refused it; `reseal member show LIST ADDRESS` shows how often that happened";
+
 /** What would let a copy go that waits or failed; null for what is delivered or needs nothing. */
 export function remedyForCopy(d: {
   messageId: string;
@@ -164,8 +167,10 @@ export function remedyForCopy(d: {
 }): string | null {
   if (d.reason === null || d.state === 'delivered') return null;
   const known = byMember[d.reason];
-  if (known !== undefined)
-    return known.replaceAll('LIST', () => shellWord(d.list)).replaceAll('MEMBER', () => shellWord(d.member));
+  const refused = d.state === 'failed' && /^(5\.\d+\.\d+|refused)$/.test(d.reason) ? ofRefusal : undefined;
+  const words = known ?? refused;
+  if (words !== undefined)
+    return words.replaceAll('LIST', () => shellWord(d.list)).replaceAll('MEMBER', () => shellWord(d.member));
   return d.state === 'deferred'
     ? `it is tried again by itself; \`reseal queue retry ${d.messageId}\` tries it at once`
     : null;
