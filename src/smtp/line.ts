@@ -87,8 +87,8 @@ export class Line {
 
   /**
    * They are in the way of others: copies of a message that the relay stumbled over, or is silent about while it answers to
-   * others, do not wait long for those that are tried, and what comes after them does not wait at all. Ten thousand would else hold the turns of their list for hours, twenty
-   * at a time.
+   * others, do not wait long for those that are tried, and what comes after them does not wait at all. Ten thousand would
+   * else hold the turns of their list for hours, twenty at a time.
    */
   limitWait(message: string): void {
     if (!this.#standings.isUnanswered(message) || this.#timers.has(message)) return;

@@ -110,6 +110,7 @@ export class Standings {
     if (standing.isAlone || this.#inARow.has(message)) return false;
     return this.#inARow.add(message).size > 1;
   }
+
   /**
    * Whether the relay answered to other contents in the second half of the time since the latest copy began; if in the first,
    * it may have gone out of order.

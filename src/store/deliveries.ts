@@ -20,6 +20,25 @@ export interface NewDelivery {
   readonly notifiedAt?: number | null;
 }
 
+/** A copy that is due at once, and given up after `lifetimeMs`. `at` in ms. */
+export function pendingDelivery(
+  postingId: number,
+  member: string,
+  { at, lifetimeMs }: { readonly at: number; readonly lifetimeMs: number },
+): NewDelivery {
+  const expiresAt = at + lifetimeMs;
+  return {
+    postingId,
+    member,
+    state: 'pending',
+    reason: null,
+    detail: null,
+    nextAt: at,
+    createdAt: at,
+    expiresAt,
+  };
+}
+
 /**
  * Adds one row per member, and a ledger entry for each that does not simply wait for its turn (held, dropped).
  * Members who have a row for the posting are passed over, so a repeated chunk changes nothing. Gives the number of

@@ -1,6 +1,6 @@
 import { type Envelope, formatEnvelopeLine } from '../../mime/envelope.ts';
 import type { Database, Queries } from '../../store/database.ts';
-import { insertDeliveries } from '../../store/deliveries.ts';
+import { insertDeliveries, pendingDelivery } from '../../store/deliveries.ts';
 import { record } from '../../store/ledger.ts';
 import { insertMessages } from '../../store/messages.ts';
 import { postingsOf, setPostingState } from '../../store/postings.ts';
@@ -66,18 +66,8 @@ export async function spoolLocalMail(
       const [posting] = await postingsOf(tx, id);
       if (!posting) throw new Error(`the posting of ${id} is missing in its own transaction`);
       await setPostingState(tx, posting.id, 'distributing');
-      await insertDeliveries(tx, [
-        {
-          postingId: posting.id,
-          member: mail.to,
-          state: 'pending',
-          reason: null,
-          detail: null,
-          nextAt: at,
-          createdAt: at,
-          expiresAt: at + parts.lifetimeMs,
-        },
-      ]);
+      const { lifetimeMs } = parts;
+      await insertDeliveries(tx, [pendingDelivery(posting.id, mail.to, { at, lifetimeMs })]);
       const about = { at, messageId: id, postingId: posting.id, list: list.address, member: mail.to };
       const { signedWith, sealedFor } = mail;
       if (signedWith !== null)

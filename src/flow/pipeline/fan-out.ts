@@ -1,5 +1,5 @@
 import type { Database } from '../../store/database.ts';
-import { insertDeliveries } from '../../store/deliveries.ts';
+import { insertDeliveries, pendingDelivery } from '../../store/deliveries.ts';
 import { fanOutBegun, insertForMembers } from '../../store/fan-out.ts';
 import { type PostingRow, setCursor, setPostingState } from '../../store/postings.ts';
 import { addressesOf } from '../mail/notices-to.ts';
@@ -20,21 +20,13 @@ export interface FanOutParts {
  */
 export async function fanOut(parts: FanOutParts, posting: PostingRow, at: number): Promise<void> {
   if (posting.kind === 'owner' || posting.kind === 'editor') {
+    const { lifetimeMs } = parts;
     const role = posting.kind === 'owner' ? 'owner' : 'moderator';
     const addresses = await addressesOf(parts.database.q, posting.listId, role);
     await parts.database.write(async (tx) => {
       await insertDeliveries(
         tx,
-        addresses.map((member) => ({
-          postingId: posting.id,
-          member,
-          state: 'pending',
-          reason: null,
-          detail: null,
-          nextAt: at,
-          createdAt: at,
-          expiresAt: at + parts.lifetimeMs,
-        })),
+        addresses.map((member) => pendingDelivery(posting.id, member, { at, lifetimeMs })),
       );
       await setPostingState(tx, posting.id, 'distributing');
     });
