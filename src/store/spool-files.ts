@@ -9,7 +9,7 @@ import {
 import { link, readdir, readFile, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { errnoOf } from '../base/errors.ts';
-import { removeIfPresent } from '../base/files.ts';
+import { removeIfPresent, syncFolder } from '../base/files.ts';
 
 const fsync = promisify(fsyncOf);
 const writeFile = promisify(writeFileOf);
@@ -61,14 +61,7 @@ export const realFiles: FileLayer = {
   rename: async (from, to) => renameSync(from, to),
   link,
   remove: removeIfPresent,
-  syncFolder: async (path) => {
-    const folder = openSync(path, 'r');
-    try {
-      await fsync(folder);
-    } finally {
-      closeSync(folder);
-    }
-  },
+  syncFolder,
   read: (path) => readFile(path),
   list: (path) => readdir(path),
 };
