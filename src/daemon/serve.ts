@@ -34,8 +34,11 @@ export async function serve(site: Site, d: { execArgv: readonly string[]; debug:
   const app = await startApp(site, { clock: systemClock, log, script });
 
   process.on('SIGHUP', () => {
-    log.event('reload');
-    app.reload().catch((error: unknown) => log.error('reload-failed', { detail: wordsOf(error) }));
+    // Said when it is done: who waits for it in the log may rely on what he put there.
+    app.reload().then(
+      () => log.event('reload'),
+      (error: unknown) => log.error('reload-failed', { detail: wordsOf(error) }),
+    );
   });
   log.event('ready', { listen: app.listening, pid: process.pid });
 
