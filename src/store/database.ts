@@ -30,6 +30,11 @@ export interface Database {
    */
   write<T>(work: (tx: Queries) => Promise<T>): Promise<T>;
   /**
+   * As `write`, but what happened need not be on the disk yet: for steps of a way that ends in a `write`, or in a single
+   * statement on `q`, before anybody outside learns of them.
+   */
+  hastily<T>(work: (tx: Queries) => Promise<T>): Promise<T>;
+  /**
    * Resolves, if ever, when nothing more can be stored until the file is opened again: the disk did not take a commit
    * ('database-not-durable') or the file is damaged ('database-corrupt'). A daemon must end then, and not serve without a memory.
    */
@@ -70,9 +75,11 @@ export async function openDatabase(path: string, options: OpenOptions = {}): Pro
   const q = new Kysely<Schema>({ dialect, plugins });
   // Kysely readies its driver at the first query; until then calls would not keep their order.
   await sql`select 1`.execute(q);
+  const hastyQueries = new Kysely<Schema>({ dialect: hasty, plugins });
   return {
     q,
-    hasty: new Kysely<Schema>({ dialect: hasty, plugins }),
+    hasty: hastyQueries,
+    hastily: (work) => hastyQueries.transaction().execute(work),
     async write(work) {
       const result = await q.transaction().execute(work);
       // Not inside: others go on with the connection meanwhile, and share the fdatasync.

@@ -114,7 +114,7 @@ class Connection implements DatabaseConnection {
     throw new TypeError('streaming is not offered: read in chunks');
   }
 
-  /** BEGIN IMMEDIATE or ROLLBACK. */
+  /** BEGIN IMMEDIATE, ROLLBACK, or a COMMIT that need not be durable. */
   async control(sql: string): Promise<void> {
     await this.#run(() => void this.#prepare(sql).run());
   }
@@ -201,14 +201,12 @@ export function sqliteDialect(
   d: DialectOptions,
 ): {
   dialect: Dialect;
-  /** The same connection; statements do not wait until they are durable. It has no transactions. */
+  /** The same connection; nothing waits until it is durable. */
   hasty: Dialect;
   committed: () => Promise<void>;
   close: () => Promise<void>;
 } {
   const connection = new Connection(handle, d);
-  const noTransaction = (): Promise<never> =>
-    Promise.reject(storeFault('transaction-required', { what: 'a transaction that need not last' }));
   const close = async () => {
     await connection.mutex.lock();
     if (connection.open) await d.log.close();
@@ -240,9 +238,7 @@ export function sqliteDialect(
     hasty: dialectOf({
       ...driver,
       releaseConnection: () => connection.release({ durably: false }),
-      beginTransaction: noTransaction,
-      commitTransaction: noTransaction,
-      rollbackTransaction: noTransaction,
+      commitTransaction: () => connection.control('commit'),
     }),
     committed: () => connection.committed(),
     close,

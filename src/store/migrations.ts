@@ -33,7 +33,7 @@ const steps: readonly string[] = [
   ) STRICT;
   CREATE INDEX messages_due ON messages (state, next_at);
   CREATE INDEX messages_by_header_id ON messages (message_id);
-  CREATE INDEX messages_by_body ON messages (body_sha256);
+  CREATE INDEX messages_by_body ON messages (body_sha256, message_id);
   CREATE INDEX messages_in_spool ON messages (received_at) WHERE removed_at IS NULL;
   CREATE INDEX messages_removed ON messages (removed_at) WHERE removed_at IS NOT NULL;
 

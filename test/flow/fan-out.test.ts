@@ -34,13 +34,13 @@ function dying(database: Database, nth: number): Database {
   let count = 0;
   return {
     ...database,
-    write: (work) =>
+    hastily: (work) =>
       ++count === nth
-        ? database.write(async (tx) => {
+        ? database.hastily(async (tx) => {
             await work(tx);
             throw new Error('died');
           })
-        : database.write(work),
+        : database.hastily(work),
   };
 }
 

@@ -51,11 +51,23 @@ describe('a statement that need not last', () => {
     await lasting;
   });
 
-  it('is never one of a transaction', async () => {
-    const { hasty } = await onSlowDisk();
-    const work = hasty.transaction().execute((tx) => writeMeta(tx, 'colour', 'green'));
-    await expect(work).rejects.toMatchObject({ code: 'transaction-required' });
-    await writeMeta(hasty, 'colour', 'red');
+  it('may be a transaction: all of it or nothing, and the next lasting one takes it along', async () => {
+    const { q, hasty, release } = await onSlowDisk();
+    await hasty.transaction().execute((tx) => writeMeta(tx, 'colour', 'green'));
+    const failing = hasty.transaction().execute(async (tx) => {
+      await writeMeta(tx, 'colour', 'blue');
+      throw new Error('no');
+    });
+    await expect(failing).rejects.toThrow('no');
+    expect(await readMeta(q, 'colour')).toBe('green');
+    let isDurable = false;
+    const lasting = writeMeta(q, 'size', 'small').then(() => {
+      isDurable = true;
+    });
+    await pause(20);
+    expect(isDurable).toBe(false);
+    release();
+    await lasting;
   });
 });
 

@@ -90,7 +90,8 @@ export async function decidePost(
   const isTold = work.posting.state === 'held' && decision.kind === 'held';
   const mails = isTold ? [] : await mailsAbout(parts, work, report, decision);
   const conclusion = concludeFrom(work, report, decision, mails, fixed);
-  const isNew = await parts.database.write((tx) => conclude(tx, work, conclusion, at));
+  // Copies and mails are claimed before they leave, and that waits for the disk: forgotten, it is decided once more.
+  const isNew = await parts.database.hastily((tx) => conclude(tx, work, conclusion, at));
   const { rule } = decision;
   parts.log.event(conclusion.event, {
     id: work.message.id,

@@ -24,7 +24,8 @@ export async function sightingOf(
     seenAt: spooled.receivedAt,
     messageId: message.id,
   };
-  return parts.database.write(async (tx) => {
+  // Whatever is done about it is on the disk after it, or not at all.
+  return parts.database.hastily(async (tx) => {
     const found = new Set<Sighting>();
     for (const sha256 of signature.allSha256) found.add(await remember(tx, { ...about, sha256 }));
     return gravest(found);

@@ -16,14 +16,14 @@ export interface FanOutParts {
 /**
  * Makes one delivery row per active member (or per holder of a role, for mail to -owner and -editor), in chunks with
  * a cursor on the posting, so that a crash continues where it was. Which certificate and cipher a copy gets is
- * decided when it is attempted.
+ * decided when it is attempted. Not on the disk yet when it resolves: a claim is, before a copy leaves.
  */
 export async function fanOut(parts: FanOutParts, posting: PostingRow, at: number): Promise<void> {
   if (posting.kind === 'owner' || posting.kind === 'editor') {
     const { lifetimeMs } = parts;
     const role = posting.kind === 'owner' ? 'owner' : 'moderator';
     const addresses = await addressesOf(parts.database.q, posting.listId, role);
-    await parts.database.write(async (tx) => {
+    await parts.database.hastily(async (tx) => {
       await insertDeliveries(
         tx,
         addresses.map((member) => pendingDelivery(posting.id, member, { at, lifetimeMs })),
@@ -37,7 +37,7 @@ export async function fanOut(parts: FanOutParts, posting: PostingRow, at: number
   const begunAt = cursor === null ? at : ((await fanOutBegun(parts.database.q, posting.id)) ?? at);
   do {
     const after = cursor;
-    cursor = await parts.database.write(async (tx) => {
+    cursor = await parts.database.hastily(async (tx) => {
       const last = await insertForMembers(tx, {
         postingId: posting.id,
         listId: posting.listId,
