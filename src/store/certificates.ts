@@ -130,6 +130,19 @@ export async function inUseMany(
   return found;
 }
 
+/** The certificates that the address uses, by SHA-256. */
+export async function inUseFor(q: Queries, address: string): Promise<Partial<Record<Purpose, string>>> {
+  const rows = await q
+    .selectFrom('bindings as b')
+    .innerJoin('certificates as c', 'c.sha256', 'b.sha256')
+    .select(['b.purpose', 'b.sha256'])
+    .where('b.address', '=', address)
+    .where('b.state', '=', 'in-use')
+    .where('c.state', '=', 'good')
+    .execute();
+  return Object.fromEntries(rows.map(({ purpose, sha256 }) => [purpose, sha256]));
+}
+
 /** Certificates that others took the place of, for one address and purpose: the newest first, at most `limit`. */
 export async function supersededFor(
   q: Queries,

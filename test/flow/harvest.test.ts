@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { bringsNothing } from '../../src/flow/harvest/brings-nothing.ts';
 import {
   type Filing,
   filingsFor,
@@ -87,7 +88,7 @@ interface Case {
 /** `sign both use first, enc both use first` */
 const fated = ({ action, reason }: Filing): string => `${action} ${reason}`;
 
-function file(c: Case, say = fated): string {
+function factsOf(c: Case): HarvestFacts {
   const { signer = 'both', bag = [], at = now } = c;
   const preference = (name: Case['preference']): AuthorSignature['preference'] => {
     if (name === undefined) return null;
@@ -115,7 +116,7 @@ function file(c: Case, say = fated): string {
   const { sign = null, enc = null } = c.inUse ?? {};
   const replaced = new Map(c.replaced ? [[certificate(c.replaced).sha256, now - hour / 2]] : []);
   const refused = c.refused ? [certificate(c.refused).sha256] : [];
-  const facts: HarvestFacts = {
+  return {
     address,
     signature,
     inUse: { sign, enc },
@@ -129,12 +130,23 @@ function file(c: Case, say = fated): string {
     revokedKeys: new Set(c.revoked ? [certificate(c.revoked).spkiSha256] : []),
     receivedAt: now,
   };
+}
+
+const isNothing = (facts: HarvestFacts): boolean =>
+  bringsNothing({
+    ...facts,
+    inUse: { sign: facts.inUse.sign?.sha256 ?? '', enc: facts.inUse.enc?.sha256 ?? '' },
+  });
+
+function file(c: Case, say = fated): string {
+  const facts = factsOf(c);
   const nameOf = (one: Certificate) =>
     (Object.keys(alice) as (keyof Names)[]).find((name) => certificate(name).sha256 === one.sha256);
-  const spoken = { ...facts, signature: signatureWithNews(signature, facts.inUse) };
-  return filingsFor(listWith(c.policy), spoken)
-    .map((filing) => `${filing.purpose} ${nameOf(filing.certificate)} ${say(filing)}`)
-    .join(', ');
+  const spoken = { ...facts, signature: signatureWithNews(facts.signature, facts.inUse) };
+  const filings = filingsFor(listWith(c.policy), spoken);
+  // Of every case of this file: where the short way is taken, the long one would have found nothing.
+  if (isNothing(facts)) expect(filings.map(fated)).toEqual(filings.map(() => 'skip already-known'));
+  return filings.map((filing) => `${filing.purpose} ${nameOf(filing.certificate)} ${say(filing)}`).join(', ');
 }
 
 const bothUsed = () => ({ sign: used('both'), enc: used('both') });
@@ -143,6 +155,32 @@ const splitUsed = () => ({ sign: used('sign'), enc: used('enc') });
 
 const five = ['1', '2', '3', '4', '5'];
 const knownAlready = 'sign both skip already-known, enc both skip already-known';
+
+describe('bringsNothing', () => {
+  it.each<[string, () => Case, boolean]>([
+    ['the same again', () => ({ inUse: bothUsed() }), true],
+    ['again, and named', () => ({ inUse: bothUsed(), preference: 'both' }), true],
+    ['again, undated', () => ({ inUse: bothUsed(), at: null }), true],
+    ['again, beside another of no name', () => ({ inUse: bothUsed(), bag: ['enc'] }), true],
+    ['again where harvest is off', () => ({ inUse: bothUsed(), policy: { harvest: 'off' } }), true],
+    ['first contact', () => ({}), false],
+    ['known for one purpose', () => ({ inUse: { sign: used('both') } }), false],
+    ['for the other', () => ({ inUse: { enc: used('both') } }), false],
+    ['renewed', () => ({ signer: 'renewed', inUse: bothUsed() }), false],
+    ['naming another', () => ({ inUse: bothUsed(), bag: ['enc'], preference: 'enc' }), false],
+    ['signed by two', () => ({ inUse: bothUsed(), others: ['changed'] }), false],
+    ['from the future', () => ({ inUse: bothUsed(), at: now + 2 * hour }), false],
+    ['two certificates of his', () => ({ signer: 'sign', bag: ['enc'], inUse: splitUsed() }), false],
+  ])('%s: %s', (_, c, expected) => {
+    file(c());
+    expect(isNothing(factsOf(c()))).toBe(expected);
+  });
+
+  it('false where the certificate names another address, which may have a gap', () => {
+    const facts = factsOf({ inUse: bothUsed() });
+    expect(isNothing({ ...facts, address: 'alice@elsewhere.example' })).toBe(false);
+  });
+});
 
 describe('filingsFor', () => {
   it.each<[string, () => Case, string]>([

@@ -1,19 +1,21 @@
 import { wordsOf } from '../../base/errors.ts';
 import { type Certificate, parseCertificate } from '../../pki/certificate.ts';
 import { validatePath } from '../../pki/path.ts';
+import type { Roles } from '../../policy/scenario.ts';
 import type { AuthorSignature } from '../../smime/author-signature.ts';
 import type { Findings } from '../../smime/open.ts';
-import { certificatesOfKeys } from '../../store/certificates.ts';
+import { certificatesOfKeys, inUseFor } from '../../store/certificates.ts';
 import type { Queries } from '../../store/database.ts';
 import { record } from '../../store/ledger.ts';
 import type { Purpose } from '../../store/schema.ts';
 import { mirrorAddresses } from '../certificates/mirror.ts';
 import { purposeWords } from '../certificates/purposes.ts';
+import { bringsNothing } from '../harvest/brings-nothing.ts';
 import { decideHarvest } from '../harvest/decide-harvest.ts';
-import { fileFurther, fileHarvest } from '../harvest/file-certificates.ts';
+import { fileFurther, fileHarvest, keepCapabilities } from '../harvest/file-certificates.ts';
 import type { Filing, HarvestFacts } from '../harvest/harvest.ts';
 import { whyFiled } from '../harvest/not-taken.ts';
-import { type ListContext, rolesOn } from '../lists/list-context.ts';
+import type { ListContext } from '../lists/list-context.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
 import { tellOfChange } from './tell-of-change.ts';
 
@@ -21,11 +23,15 @@ import { tellOfChange } from './tell-of-change.ts';
  * Files the certificates of a post's author (RULES 15, 16). A side branch: what cannot be filed is logged and keeps no
  * post from being decided.
  */
-export async function harvestPost(parts: FlowParts, work: PostingWork, report: Findings): Promise<void> {
-  const { list } = work;
-  if (report.author === null || !(await isHarvested(parts.database.q, list, report.author))) return;
+export async function harvestPost(
+  parts: FlowParts,
+  work: PostingWork,
+  report: Findings,
+  roles: Roles,
+): Promise<void> {
+  if (report.author === null || !isHarvested(roles)) return;
   try {
-    await harvestFor(parts, work, report);
+    if (!(await isKnown(parts, work, report))) await harvestFor(parts, work, report);
   } catch (error) {
     parts.log.error('harvest-failed', {
       id: work.message.id,
@@ -36,9 +42,21 @@ export async function harvestPost(parts: FlowParts, work: PostingWork, report: F
 }
 
 /** RULES 16: members and senders to -sendcert; who holds a role writes to the list as well. */
-export async function isHarvested(q: Queries, list: ListContext, author: string): Promise<boolean> {
-  const { member, owner, moderator, suspended } = await rolesOn(q, list, author);
+export function isHarvested({ member, owner, moderator, suspended }: Roles): boolean {
   return member || owner || moderator || suspended;
+}
+
+/** Whether there is nothing to file; what his key can read is kept as it was signed last (RFC 8551 2.5.2). */
+async function isKnown(
+  { database }: Pick<FlowParts, 'database'>,
+  { spooled: { receivedAt } }: PostingWork,
+  { author: address, signature }: Findings,
+): Promise<boolean> {
+  if (address === null || signature === null) return true;
+  const inUse = await inUseFor(database.q, address);
+  if (!bringsNothing({ address, signature, inUse, receivedAt })) return false;
+  await keepCapabilities(database.hasty, signature, []);
+  return true;
 }
 
 /**

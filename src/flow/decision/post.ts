@@ -70,8 +70,11 @@ export async function decidePost(
   openedSize: number | null,
 ): Promise<boolean> {
   const { list, spooled } = work;
-  await harvestPost(parts, work, report);
-  const roles = await rolesOn(parts.database.q, list, report.claimed ?? '');
+  const { q } = parts.database;
+  const { author, claimed } = report;
+  const roles = await rolesOn(q, list, claimed ?? '');
+  const ofAuthor = author === null || author === claimed ? roles : await rolesOn(q, list, author);
+  await harvestPost(parts, work, report, ofAuthor);
   const replay = await sightingOf(parts, work, report);
   const judged = authorize(list, {
     report,

@@ -89,17 +89,25 @@ export async function fileHarvest(
       data: { sha256, purpose, subject, issuer },
     });
   }
-  if (signature.capabilities && signature.capabilities.length <= mostCapabilityOctets) {
-    const der = Buffer.from(signature.capabilities);
-    for (const spkiSha256 of keysSpokenOf(d)) {
-      await saveCapabilities(tx, { spkiSha256, signingTime: signature.signingTime ?? 0, der });
-    }
-  }
+  await keepCapabilities(tx, signature, d.filings);
   return { filings: d.filings, released: await releaseFor(tx, d) };
 }
 
 /** They are read for each copy; those of real programs have some hundred octets. */
 const mostCapabilityOctets = 8 * 1024;
+
+/** Keeps what the signature says of its holder's program, for the keys that it speaks of. */
+export async function keepCapabilities(
+  q: Queries,
+  signature: AuthorSignature,
+  filings: readonly Filing[],
+): Promise<void> {
+  const { capabilities, signingTime } = signature;
+  if (capabilities === null || capabilities.length > mostCapabilityOctets) return;
+  const der = Buffer.from(capabilities);
+  for (const spkiSha256 of keysSpokenOf({ signature, filings }))
+    await saveCapabilities(q, { spkiSha256, signingTime: signingTime ?? 0, der });
+}
 
 /** Files what a harvest decided for other addresses that the certificates name. What the signature says of algorithms is the author's. */
 export async function fileFurther(
@@ -125,7 +133,10 @@ async function releaseFor(
 }
 
 /** The keys that signed SMIMECapabilities speak of: the signer's own, and the one he wants mail encrypted to. */
-function keysSpokenOf(d: { signature: AuthorSignature; filings: readonly Filing[] }): Set<string> {
+function keysSpokenOf(d: {
+  readonly signature: AuthorSignature;
+  readonly filings: readonly Filing[];
+}): Set<string> {
   const signer = parseCertificate(Buffer.from(d.signature.certificate));
   const taken = d.filings
     .filter((filing) => filing.action === 'use' || filing.reason === 'already-known')

@@ -70,7 +70,8 @@ export interface HarvestFacts {
   readonly receivedAt: number;
 }
 
-const hour = 3_600_000;
+/** How far ahead of the receipt a signature may say that it was made. */
+export const hour = 3_600_000;
 /** Certificates that may wait for one address and purpose: an attacker could bring one with each mail. */
 const mostWaiting = 5;
 

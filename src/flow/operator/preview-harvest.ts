@@ -9,7 +9,7 @@ import type { FlowParts } from '../decision/posting-work.ts';
 import { decideHarvest } from '../harvest/decide-harvest.ts';
 import type { Filing } from '../harvest/harvest.ts';
 import { whyFiled } from '../harvest/not-taken.ts';
-import type { ListContext } from '../lists/list-context.ts';
+import { type ListContext, rolesOn } from '../lists/list-context.ts';
 
 /** What would become of one certificate for one purpose of one address. */
 export interface PreviewFiling {
@@ -41,7 +41,8 @@ export async function previewHarvest(
   const { q } = parts;
   const nothing = (none: string) => ({ harvest: { filings: [], none }, brought: new Map() });
   if (address === null || given === null) return nothing('no signature in it proves who wrote it');
-  if (!(await isHarvested(q, list, address))) return nothing(`${address} is no member and has no role here`);
+  if (!isHarvested(await rolesOn(q, list, address)))
+    return nothing(`${address} is no member and has no role here`);
   const { signature, filings, further } = await decideHarvest(q, {
     ...(await trustFor(parts, q, list, given)),
     list,
