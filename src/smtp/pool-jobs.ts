@@ -11,6 +11,8 @@ export const nothingToSettle: Settle = async () => {};
 export interface Job {
   readonly copy: Copy;
   readonly settle: Settle;
+  /** Told when a connection sends its final dot. */
+  readonly ending: () => void;
   readonly resolve: (outcomes: readonly Outcome[]) => void;
   readonly reject: (error: unknown) => void;
   /** How often it found a connection that the relay had closed meanwhile. */

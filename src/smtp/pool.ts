@@ -92,11 +92,15 @@ export class RelayPool {
 
   /**
    * Sends one copy; resolves with the outcome for each recipient when the relay has answered, or cannot, and `settle` is done. A connection sends the final
-   * dot of its next copy after that. Rejects only if `settle` does.
+   * dot of its next copy after that. `ending` is told when the copy's own leaves. Rejects only if `settle` does.
    */
-  send(copy: Copy, settle: Settle = nothingToSettle): Promise<readonly Outcome[]> {
+  send(
+    copy: Copy,
+    settle: Settle = nothingToSettle,
+    ending: () => void = () => {},
+  ): Promise<readonly Outcome[]> {
     return new Promise((resolve, reject) => {
-      const job: Job = { copy, settle, resolve, reject, stale: 0 };
+      const job: Job = { copy, settle, ending, resolve, reject, stale: 0 };
       const known = this.#stop.signal.aborted
         ? stopping
         : (this.down ?? this.#pace.turnsAway(this.#line.recipients, this.#times.lineMs));
@@ -224,6 +228,7 @@ export class RelayPool {
   #errand(lane: Lane, job: Job, follows = false): Errand {
     return {
       copy: job.copy,
+      ending: job.ending,
       settle: async ({ outcomes, lost }) => {
         const reused = follows || lane.sent > 0;
         lane.sent += 1;

@@ -23,6 +23,8 @@ interface Progress {
 /** A copy to send, and who must know what became of it. */
 export interface Errand {
   readonly copy: Copy;
+  /** Told when its final dot leaves: from now on the relay may answer. */
+  ending(): void;
   /** Told once. Resolves when it is written down: the next copy's final dot waits for that. Never rejects. */
   settle(attempt: Attempt): Promise<void>;
 }
@@ -116,6 +118,7 @@ export class Relay {
       errand = this.usable ? take() : null;
       announced = errand !== null && this.capabilities.pipelining;
       const following = announced && errand ? this.#commands(errand.copy).join('') : '';
+      current.ending();
       this.#wire.write([...content, finalDot + following]);
       settle(current, await this.#answers(progress));
       if (!this.usable && errand !== null) {

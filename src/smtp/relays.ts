@@ -49,9 +49,13 @@ export interface Relays {
   /**
    * Sends a copy by the first relay for its recipients that is not down, by the next one if that is found down, and if
    * all of them are, answers so. `settle` is told of each recipient once, of all or of some at a time, see `RelayPool.send`;
-   * it resolves when that is done.
+   * it resolves when that is done. `ending` is told when the final dot of the copy leaves: an answer may come.
    */
-  send(copy: Copy, settle: (outcomes: readonly RelayedOutcome[]) => Promise<void>): Promise<void>;
+  send(
+    copy: Copy,
+    settle: (outcomes: readonly RelayedOutcome[]) => Promise<void>,
+    ending?: () => void,
+  ): Promise<void>;
   /** Why no relay at all could take a message that needs this, asked of them now; null if one could, or may. */
   misfit(needs: Needs): Promise<Outcome | null>;
   /** As `RelayPool.close`, of all. */
@@ -147,28 +151,32 @@ export function openRelays(
     return groups;
   };
 
-  const send: Relays['send'] = async (copy, settle) => {
+  const send: Relays['send'] = async (copy, settle, ending) => {
     const { relays } = wayTo(copy.to[0] ?? '');
     const earlier = new Map<string, RelayedOutcome>();
     let left = copy.to;
     for (const [index, { name, pool, target }] of relays.entries()) {
       const asked = left;
       const further: string[] = [];
-      await pool.send({ ...copy, to: asked }, async (outcomes) => {
-        const over: RelayedOutcome[] = [];
-        for (const [at, one] of outcomes.entries()) {
-          const to = asked[at] ?? '';
-          const by = { ...one, to, relay: name, ofRecipient: speaksOfRecipient(one, target.lmtp) };
-          const first = earlier.get(to);
-          const told = first !== undefined && goesOn(by) ? sooner(first, by) : by;
-          if (index === relays.length - 1 || !goesOn(one)) over.push(told);
-          else {
-            earlier.set(to, told);
-            further.push(to);
+      await pool.send(
+        { ...copy, to: asked },
+        async (outcomes) => {
+          const over: RelayedOutcome[] = [];
+          for (const [at, one] of outcomes.entries()) {
+            const to = asked[at] ?? '';
+            const by = { ...one, to, relay: name, ofRecipient: speaksOfRecipient(one, target.lmtp) };
+            const first = earlier.get(to);
+            const told = first !== undefined && goesOn(by) ? sooner(first, by) : by;
+            if (index === relays.length - 1 || !goesOn(one)) over.push(told);
+            else {
+              earlier.set(to, told);
+              further.push(to);
+            }
           }
-        }
-        if (over.length > 0) await settle(over);
-      });
+          if (over.length > 0) await settle(over);
+        },
+        ending,
+      );
       if (further.length === 0) return;
       left = further;
     }

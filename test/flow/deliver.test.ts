@@ -201,6 +201,72 @@ describe('the delivery', () => {
     expect(await findPosting(site.database.q, posting)).toMatchObject({ state: 'done' });
   });
 
+  it('claims what comes due while copies of a batch that took all there was wait for their turn', async () => {
+    const site = await makeSite();
+    const posting = await clearPost(site, 'distributing', {}, [bob, memberName(8), memberName(9)]);
+    let open = () => {};
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const relay = takingRelay();
+    const sent: string[] = [];
+    const delivery = deliveryOf(site, {
+      ...relay,
+      together: (addresses) => addresses.map((address) => [address]),
+      turn: async ({ to }, work) => {
+        if (to === memberName(8) || to === memberName(9)) await opened;
+        return work();
+      },
+      send: async (one, settle) => {
+        sent.push(...one.to);
+        await opened;
+        await settle(one.to.map((to) => ({ ...taken, to })));
+      },
+    });
+    delivery.wake();
+    await vi.waitFor(() => expect(sent).toEqual([bob]));
+    const later = Array.from({ length: 3 }, (_, n) => memberName(n));
+    const { listId = 0 } = (await findPosting(site.database.q, posting)) ?? {};
+    await addMembers(
+      site.database.q,
+      listId,
+      later.map((address) => ({ address, name: '', since: t0 - 1 })),
+    );
+    await site.database.write((tx) =>
+      insertDeliveries(
+        tx,
+        later.map((member) => copy(posting, member)),
+      ),
+    );
+    delivery.wake();
+    await vi.waitFor(() => expect(sent).toHaveLength(4));
+    open();
+    await vi.waitFor(async () => expect(await countByState(site.database.q)).toEqual({ delivered: 6 }));
+    await delivery.stop();
+  });
+
+  it('waits for no answer of a relay that handed the copy on to the next', async () => {
+    const site = await makeSite();
+    await clearPost(site, 'distributing');
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    const delivery = deliveryOf(site, {
+      ...takingRelay(),
+      connections: 4,
+      send: async (one, settle, ending) => {
+        ending?.();
+        ending?.();
+        await settle(one.to.map((to) => ({ ...taken, to })));
+      },
+    });
+    delivery.wake();
+    // Its timer would not come to an end.
+    for (let turn = 0; turn < 2000; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const isWritten = (await countByState(site.database.q)).delivered;
+    vi.useRealTimers();
+    await delivery.stop();
+    expect(isWritten).toBe(1);
+  });
+
   it('that fails leaves alone what it put back: another batch may have it on its way', async () => {
     const site = await makeSite();
     const carol = 'carol@example.org';

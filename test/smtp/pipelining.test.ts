@@ -122,6 +122,24 @@ describe('one copy after another on a connection', () => {
     expect(events).toEqual(['final dot 1', 'written down 1', 'final dot 2']);
   });
 
+  it('who sent a copy is told when its final dot leaves, and not while that is held back', async () => {
+    const events: string[] = [];
+    const { pool } = await sinkAndPool({});
+    const writeDown = async () => {
+      for (let turn = 0; turn < 500; turn++) await new Promise((resolve) => setImmediate(resolve));
+      events.push('written down 1');
+    };
+    await Promise.all([
+      pool.send(copyFor('a@x.example'), writeDown, () => events.push('dot 1')),
+      pool.send(
+        copyFor('b@x.example'),
+        async () => {},
+        () => events.push('dot 2'),
+      ),
+    ]);
+    expect(events).toEqual(['dot 1', 'written down 1', 'dot 2']);
+  });
+
   it('a refusal of the message says nothing about the next one, which is announced already', async () => {
     const { sink, pool } = await sinkAndPool({
       answer: (stage, info) => (stage === '.' && info.taken === 0 ? '554 5.6.0 no' : null),

@@ -3,7 +3,7 @@ import { type Database, isPassingTrouble, type Queries } from '../../store/datab
 
 /** Writes outcomes of many connections in few transactions (group commit). */
 export interface Acknowledgements<T> {
-  /** Announces a `commit`: a group that is ready waits a little for it, until what is returned is called. */
+  /** Announces a `commit` that may come any moment: a group waits a little for it, until what is returned is called. */
   expect(): () => void;
   /** Resolves when `entry` is durable; several that wait together share one transaction. */
   commit(entry: T): Promise<void>;
@@ -12,7 +12,7 @@ export interface Acknowledgements<T> {
 /** What is done while outcomes cannot be written. */
 export interface Patience {
   readonly pauseMs: number;
-  /** So many outcomes wait for no others: there are no more connections that could bring one. */
+  /** So many outcomes wait for no others. */
   readonly enough: number;
   /** Told of each failed try. */
   troubled(error: unknown): void;

@@ -26,12 +26,25 @@ const batchesAhead = { small: 2, bulk: 1 };
 const followersAtATime = 8;
 /** Longer than any attempt takes; rows of a dead daemon are freed at start, not by this. */
 const leaseMs = 6 * 3_600_000;
-/** At least so long between two looks at the table: what is under way says itself when it has room for more. */
-const restMs = { working: 1000, idle: 50 };
-/** How often the table is looked at without being woken. */
+/** At least so long between two looks at the table. */
+const leastMs = 50;
+/** How often it is looked at while copies are under way: they say themselves when there is room for more. */
+const workingMs = 1000;
+/** How often it is looked at without being woken. */
 const idleMs = 60_000;
 /** How long the table is left alone when it could not be read or written. */
 const troubledMs = 5000;
+
+/** A posting of which batches are under way. */
+interface InWork {
+  readonly posting: DuePosting;
+  /** Batches under way. */
+  batches: number;
+  /** Of them, those of which copies wait for their turn. */
+  ahead: number;
+  /** Its last claim took as much as it may: more may be due, and is claimed when those copies begin. */
+  isFull: boolean;
+}
 
 /**
  * Starts the delivery: postings with due rows take turns, a batch each; when the last copies of a batch begin, the next
@@ -40,13 +53,10 @@ const troubledMs = 5000;
 export function startDelivery(parts: DeliverParts): Delivery {
   /** Postings that wait for their turn, in that order. */
   const waiting = new Map<number, DuePosting>();
-  /** Postings of which copies wait for their turn, and in how many batches. */
-  const busy = new Map<number, { readonly posting: DuePosting; readonly batches: number }>();
+  const inWork = new Map<number, InWork>();
   /** Postings that were due and gave nothing: asking thousands again after each copy would take longer than the copies. */
   const following = new Set<number>();
   const underWay = new Set<Promise<void>>();
-  /** How many batches of a posting are under way. */
-  const inWork = new Map<number, number>();
   let stopping = false;
   const batches = startBatches(parts, () => stopping);
   let claiming = false;
@@ -82,7 +92,7 @@ export function startDelivery(parts: DeliverParts): Delivery {
     }
     // In the same turn as the question above: a wake in between would be lost.
     claiming = false;
-    await rest(troubled ? troubledMs : underWay.size > 0 ? restMs.working : restMs.idle);
+    await rest(troubled);
   };
 
   const lookForDue = async (): Promise<void> => {
@@ -92,7 +102,8 @@ export function startDelivery(parts: DeliverParts): Delivery {
     for (const id of following) if (!ids.has(id)) following.delete(id);
     let followers = 0;
     for (const one of due) {
-      if (busy.has(one.postingId)) continue;
+      const own = inWork.get(one.postingId);
+      if (own?.isFull && own.ahead > 0) continue;
       if (following.has(one.postingId) && ++followers > followersAtATime) continue;
       waiting.set(one.postingId, one);
     }
@@ -101,10 +112,12 @@ export function startDelivery(parts: DeliverParts): Delivery {
   const hasRoom = (posting: DuePosting): boolean => {
     const { postingId } = posting;
     const size = isBulk(posting.octets) ? 'bulk' : 'small';
-    if (stopping || (inWork.get(postingId) ?? 0) >= batchesOfPosting) return false;
-    const own = busy.get(postingId);
-    if (own !== undefined) return own.batches < batchesAhead[size];
-    const alike = [...busy.values()].filter((one) => isBulk(one.posting.octets) === isBulk(posting.octets));
+    const { batches, ahead } = inWork.get(postingId) ?? { batches: 0, ahead: 0 };
+    if (stopping || batches >= batchesOfPosting) return false;
+    if (ahead > 0) return ahead < batchesAhead[size];
+    const alike = [...inWork.values()].filter(
+      (one) => one.ahead > 0 && isBulk(one.posting.octets) === isBulk(posting.octets),
+    );
     // A list that is flooded takes no more than half of what there is.
     const ofList = alike.filter((one) => one.posting.listId === posting.listId);
     return alike.length < postingsAtATime[size] && ofList.length < postingsAtATime[size] / 2;
@@ -121,31 +134,31 @@ export function startDelivery(parts: DeliverParts): Delivery {
       leaseMs,
     });
     waiting.delete(postingId);
+    const before = inWork.get(postingId);
+    if (before) before.isFull = rows.length === batchSize;
     if (rows.length === 0) {
       following.add(postingId);
       return;
     }
     following.delete(postingId);
-    busy.set(postingId, { posting, batches: (busy.get(postingId)?.batches ?? 0) + 1 });
-    inWork.set(postingId, (inWork.get(postingId) ?? 0) + 1);
+    const own = before ?? { posting, batches: 0, ahead: 0, isFull: rows.length === batchSize };
+    inWork.set(postingId, own);
+    own.batches++;
+    own.ahead++;
+    const goOn = (): void => {
+      if (own.isFull) waiting.set(postingId, posting);
+      go();
+    };
     let isSpare = false;
     const spare = (): void => {
       if (isSpare) return;
       isSpare = true;
-      const others = (busy.get(postingId)?.batches ?? 1) - 1;
-      if (others > 0) busy.set(postingId, { posting, batches: others });
-      else busy.delete(postingId);
-      mayFollow();
+      own.ahead--;
+      goOn();
     };
-    const mayFollow = (): void => {
-      waiting.set(postingId, posting);
-      go();
-    };
-    const work: Promise<void> = batches.deliver(postingId, rows, { begun: mayFollow, spare }).finally(() => {
+    const work: Promise<void> = batches.deliver(postingId, rows, { begun: goOn, spare }).finally(() => {
       underWay.delete(work);
-      const others = (inWork.get(postingId) ?? 1) - 1;
-      if (others > 0) inWork.set(postingId, others);
-      else inWork.delete(postingId);
+      if (--own.batches === 0) inWork.delete(postingId);
       spare();
       // The end of a posting may have queued a report.
       look();
@@ -153,15 +166,18 @@ export function startDelivery(parts: DeliverParts): Delivery {
     underWay.add(work);
   };
 
-  const rest = async (atLeastMs: number): Promise<void> => {
-    if (stopping) return;
-    // A table that cannot be read now is looked at again after `idleMs`.
-    const next = await nextDueAt(parts.database.q).catch(() => null);
+  const rest = async (troubled: boolean): Promise<void> => {
+    const wait = underWay.size > 0 && !troubled ? workingMs : await untilDue(troubled ? troubledMs : leastMs);
     if (stopping) return;
     if (timer) clearTimeout(timer);
-    const wait = next === null ? idleMs : Math.min(Math.max(next - parts.clock.now(), atLeastMs), idleMs);
     timer = setTimeout(look, wait);
     timer.unref();
+  };
+
+  const untilDue = async (atLeastMs: number): Promise<number> => {
+    // A table that cannot be read now is looked at again after `idleMs`.
+    const next = stopping ? null : await nextDueAt(parts.database.q).catch(() => null);
+    return next === null ? idleMs : Math.min(Math.max(next - parts.clock.now(), atLeastMs), idleMs);
   };
 
   return {

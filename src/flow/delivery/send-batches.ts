@@ -1,5 +1,5 @@
 import { Fault, wordsOf } from '../../base/errors.ts';
-import type { Relays } from '../../smtp/relays.ts';
+import type { RelayedOutcome, Relays } from '../../smtp/relays.ts';
 import type { Queries } from '../../store/database.ts';
 import type { ClaimedRow } from '../../store/deliveries.ts';
 import { giveBack } from '../../store/outcomes.ts';
@@ -46,7 +46,8 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
     (tx, entries) => writeEntries(tx, parts, entries),
     {
       pauseMs: 1000,
-      enough: parts.relays.connections,
+      // While the disk has the answers of one half, those of the other come in.
+      enough: Math.ceil(parts.relays.connections / 2),
       troubled: (error) => parts.log.error('outcomes-not-written', { detail: wordsOf(error) }),
       isOver: isStopping,
     },
@@ -174,8 +175,8 @@ async function sendOne(
   if (isStopping()) return putBack(parts, acknowledgements, rowsOf(ready));
   const addressees = new Map(ready.addressees.map((one) => [one.row.member, one]));
   const copy = await ready.make();
-  const answered = acknowledgements.expect();
-  await parts.relays.send(copy, async (outcomes) => {
+  let answered = (): void => {};
+  const settle = async (outcomes: readonly RelayedOutcome[]): Promise<void> => {
     answered();
     const answers: Answer[] = [];
     const untried: Promise<void>[] = [];
@@ -202,6 +203,11 @@ async function sendOne(
       if (outcome.kind === 'delivered') parts.log.event('delivered', fields);
       else parts.log.warn(outcome.kind, fields);
     }
+  };
+  await parts.relays.send(copy, settle, () => {
+    // By another relay than before: what that one said is no answer that anybody waits for.
+    answered();
+    answered = acknowledgements.expect();
   });
 }
 
