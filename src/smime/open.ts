@@ -11,6 +11,7 @@ import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import type { Reason } from '../pki/reasons.ts';
 import type { RevocationPolicy } from '../pki/revocation.ts';
 import { type Wanted, wantedFor, wantedKey } from '../pki/wanted.ts';
+import { type ReadAnchors, readAnchors } from './anchors.ts';
 import { type AuthorSignature, signatureOf, tight } from './author-signature.ts';
 import { contentOf, contentSha256 } from './content.ts';
 import { type ProtectedHeader, protectedHeaderOf } from './header-protection.ts';
@@ -80,14 +81,19 @@ export type Findings = Omit<OpenReport, 'entity'>;
 /**
  * Opens one message: removes its layers, verifies each signature over the bytes as received, judges trust and
  * whether From is the signer. Only a signature inside the innermost encryption counts (RULES 1).
- * Never throws on hostile input; what cannot be read is `malformed`, what cannot be decrypted `unopened`.
+ * Never throws on hostile input; what cannot be read is `malformed`, what cannot be decrypted `unopened`. `read` reads the
+ * trust anchors of the request.
  */
-export function openMessage(request: OpenRequest): OpenReport {
+export function openMessage(request: OpenRequest, read: ReadAnchors = readAnchors): OpenReport {
+  const opening = { ...request, anchors: read(request.anchors) };
   const message = headerOf(request.message);
-  if (message !== null) return openEntity(message, request);
-  const nothing = openEntity(parseEntity(Buffer.alloc(0)), request);
+  if (message !== null) return openEntity(message, opening);
+  const nothing = openEntity(parseEntity(Buffer.alloc(0)), opening);
   return { ...nothing, verdict: 'malformed', reasons: ['budget'], contentSha256: null, entity: null };
 }
+
+/** A request whose anchors are read. */
+type Opening = Omit<OpenRequest, 'anchors'> & { readonly anchors: readonly Certificate[] };
 
 /** Null if the header is beyond its limits (RULES 8): nothing of the message can be said then. */
 function headerOf({ buffer, byteOffset, byteLength }: Uint8Array): Entity | null {
@@ -99,7 +105,7 @@ function headerOf({ buffer, byteOffset, byteLength }: Uint8Array): Entity | null
   }
 }
 
-function openEntity(message: Entity, request: OpenRequest): OpenReport {
+function openEntity(message: Entity, request: Opening): OpenReport {
   const known = request.known.map((der) => parseCertificate(Buffer.from(der)));
   const { keys, floor, openedSize } = request;
   const peeled = peel(message, { keys, known, floor, openedSize });
@@ -164,11 +170,11 @@ interface JudgedLayers {
 
 function judgeLayers(
   peeled: readonly PeeledLayer[],
-  request: OpenRequest,
+  request: Opening,
   known: readonly Certificate[],
 ): JudgedLayers {
   const { pins, at, floor, revocation } = request;
-  const anchors = { certificates: request.anchors.map((der) => parseCertificate(Buffer.from(der))) };
+  const anchors = { certificates: request.anchors };
   const trust = { anchors, known, pins, at, floor, revocation };
   const judged = new Map<CheckedSignature, JudgedSigner[]>();
   for (const layer of peeled) if (layer.kind === 'signed') judged.set(layer, judgeSigners(layer, trust));

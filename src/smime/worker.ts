@@ -3,25 +3,34 @@ import { parentPort } from 'node:worker_threads';
 import { Fault, wordsOf } from '../base/errors.ts';
 import type { DecryptionKey } from '../cms/enveloped-data.ts';
 import { addressAll, type KnownKeys } from './address-job.ts';
+import { anchorCache, type ReadAnchors } from './anchors.ts';
 import type { AddressAnswer, Answers, Job, OpenAnswer, Question, Reply } from './jobs.ts';
 import { openMessage } from './open.ts';
 import { type Sealing, startSealing } from './seal.ts';
 import { signAs } from './sign-job.ts';
 import { wrapEntity } from './wrap.ts';
 
+/** What a worker keeps from job to job. */
+interface Kept {
+  readonly sealings: Map<number, Sealing>;
+  readonly keys: KnownKeys;
+  readonly read: ReadAnchors;
+}
+
 /**
  * The crypto worker: one job at a time from its port, until terminated. Its state is the sealings in progress and
- * the key cache; a worker that is killed loses nothing that cannot be made again.
+ * what it has read of keys and anchors; a worker that is killed loses nothing that cannot be made again.
  */
 function serve(port: NonNullable<typeof parentPort>): void {
   const sealings = new Map<number, Sealing>();
   const keys: KnownKeys = new Map();
+  const read = anchorCache();
   const collect = collector();
   port.on('message', ({ id, job }: Question) => {
     let reply: Reply;
     let moved: ArrayBuffer[] = [];
     try {
-      const answer = perform(job, sealings, keys);
+      const answer = perform(job, { sealings, keys, read });
       if (job.kind === 'open') moved = movable((answer as OpenAnswer).entity);
       if (job.kind === 'address') moved = movable(headsIn(answer as AddressAnswer));
       if (job.kind === 'sign') moved = movable(answer as Uint8Array);
@@ -53,10 +62,10 @@ function collector(): () => void {
   };
 }
 
-function perform(job: Job, sealings: Map<number, Sealing>, keys: KnownKeys): Answers[keyof Answers] {
+function perform(job: Job, { sealings, keys, read }: Kept): Answers[keyof Answers] {
   switch (job.kind) {
     case 'open': {
-      const report = openMessage({ ...job.request, keys: job.request.keys.map(withBuffers) });
+      const report = openMessage({ ...job.request, keys: job.request.keys.map(withBuffers) }, read);
       return { ...report, entity: report.entity?.expose() ?? null };
     }
     case 'seal': {
