@@ -1,4 +1,4 @@
-import { isBulk } from './bulk.ts';
+import { isLarge } from './large.ts';
 import { notSent, type Outcome, plainWords } from './outcome.ts';
 import { finishAll, type Job } from './pool-jobs.ts';
 import { Standings } from './standings.ts';
@@ -12,7 +12,7 @@ export interface LastCopy {
 /** What of a copy counts for the one that may follow it. */
 export const lastCopyOf = ({ copy }: Job): LastCopy => ({
   message: copy.message,
-  isLarge: isBulk(copy.head.length + copy.body.length),
+  isLarge: isLarge(copy.head.length + copy.body.length),
 });
 
 /** So many times `lineMs` a relay may be silent about a message before its other copies make way for those of others. */

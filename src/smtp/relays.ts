@@ -1,5 +1,5 @@
-import { isBulk } from './bulk.ts';
 import { type Copy, misfitOf, type Needs } from './capabilities.ts';
+import { isLarge } from './large.ts';
 import type { Outcome } from './outcome.ts';
 import { type PoolTimes, RelayPool, type RelayTarget } from './pool.ts';
 import { Turns } from './turns.ts';
@@ -71,7 +71,7 @@ interface Open extends RelayChoice {
 interface Way {
   readonly relays: readonly Open[];
   readonly small: Turns;
-  readonly bulk: Turns;
+  readonly large: Turns;
 }
 
 /** What a relay announced counts as its word for so long; when it speaks against a message, it is asked again. */
@@ -79,7 +79,7 @@ const believedMs = 3_600_000;
 const believedAgainstMs = 60_000;
 
 /** How long a way may stand still: over 10 Mbit/s five large copies of 10 MB take 40 s until the first of them ends. */
-const patienceMs = { small: 5000, bulk: 120_000 };
+const patienceMs = { small: 5000, large: 120_000 };
 
 /** RFC 5321 4.5.3.1.8: every mail server takes so many recipients in a transaction. */
 const mostRecipients = 100;
@@ -117,14 +117,14 @@ export function openRelays(
       forOthers: Math.ceil(most / 2),
       patienceMs: d.patienceMs?.small ?? patienceMs.small,
     });
-    const large = largeAtATime(most);
-    const bulk = new Turns({
-      ofOneList: large,
+    const atATime = largeAtATime(most);
+    const large = new Turns({
+      ofOneList: atATime,
       // Else a large post over which the relay falls silent would keep those of all lists waiting.
-      forOthers: large + 1 < most ? 1 : 0,
-      patienceMs: d.patienceMs?.bulk ?? patienceMs.bulk,
+      forOthers: atATime + 1 < most ? 1 : 0,
+      patienceMs: d.patienceMs?.large ?? patienceMs.large,
     });
-    ways.set(domain, { relays, small, bulk });
+    ways.set(domain, { relays, small, large });
   }
   const wayTo = (to: string): Way => {
     const way = patternsFor(to.slice(to.lastIndexOf('@') + 1)).find((pattern) => ways.has(pattern));
@@ -185,8 +185,8 @@ export function openRelays(
   return {
     connections: choices.reduce((sum, { target }) => sum + target.connections, 0),
     turn(copy, work, sendBack) {
-      const { small, bulk } = wayTo(copy.to);
-      return (isBulk(copy.octets) ? bulk : small).take(copy.list, work, sendBack);
+      const { small, large } = wayTo(copy.to);
+      return (isLarge(copy.octets) ? large : small).take(copy.list, work, sendBack);
     },
     together,
     send,

@@ -19,7 +19,7 @@ interface Setup extends SinkOptions {
 async function relaysOf(
   setups: readonly Setup[],
   times: Partial<PoolTimes> = {},
-  patienceMs = { small: 5000, bulk: 30_000 },
+  patienceMs = { small: 5000, large: 30_000 },
 ) {
   const sinks: Sink[] = [];
   const choices: RelayChoice[] = [];
@@ -187,7 +187,7 @@ describe('the way to a domain', () => {
 
 describe('a way that stands still', () => {
   it('sends back what would wait for it, and what comes later, until a copy comes to its end', async () => {
-    const { relays } = await relaysOf([{ target: { connections: 1 } }], {}, { small: 20, bulk: 30_000 });
+    const { relays } = await relaysOf([{ target: { connections: 1 } }], {}, { small: 20, large: 30_000 });
     let end = (): void => undefined;
     const ended = new Promise<'sent'>((resolve) => {
       end = () => resolve('sent');

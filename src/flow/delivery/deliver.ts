@@ -1,5 +1,5 @@
 import { wordsOf } from '../../base/errors.ts';
-import { isBulk } from '../../smtp/bulk.ts';
+import { isLarge } from '../../smtp/large.ts';
 import { claim, type DuePosting, duePostings, nextDueAt } from '../../store/deliveries.ts';
 import { type SendParts, startBatches } from './send-batches.ts';
 
@@ -17,11 +17,11 @@ export interface Delivery {
 
 const batchSize = 100;
 /** Postings that have a batch prepared or sent at a time. Each has its content in memory: of large ones there are few. */
-const postingsAtATime = { small: 8, bulk: 2 };
+const postingsAtATime = { small: 8, large: 2 };
 /** Batches of one posting under way: in clear each is one transaction, which begins at once. */
 const batchesOfPosting = 8;
 /** Of them, those of which copies wait for their turn: one is prepared while the other is sent. A large copy gives time enough. */
-const batchesAhead = { small: 2, bulk: 1 };
+const batchesAhead = { small: 2, large: 1 };
 /** Of postings whose due copies all follow others (`claim`), so many are asked again each time, the longest due first. */
 const followersAtATime = 8;
 /** Longer than any attempt takes; rows of a dead daemon are freed at start, not by this. */
@@ -111,12 +111,12 @@ export function startDelivery(parts: DeliverParts): Delivery {
 
   const hasRoom = (posting: DuePosting): boolean => {
     const { postingId } = posting;
-    const size = isBulk(posting.octets) ? 'bulk' : 'small';
+    const size = isLarge(posting.octets) ? 'large' : 'small';
     const { batches, ahead } = inWork.get(postingId) ?? { batches: 0, ahead: 0 };
     if (stopping || batches >= batchesOfPosting) return false;
     if (ahead > 0) return ahead < batchesAhead[size];
     const alike = [...inWork.values()].filter(
-      (one) => one.ahead > 0 && isBulk(one.posting.octets) === isBulk(posting.octets),
+      (one) => one.ahead > 0 && isLarge(one.posting.octets) === isLarge(posting.octets),
     );
     // A list that is flooded takes no more than half of what there is.
     const ofList = alike.filter((one) => one.posting.listId === posting.listId);

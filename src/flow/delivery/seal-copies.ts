@@ -4,7 +4,7 @@ import type { ContentCipher } from '../../pki/algorithms.ts';
 import type { SealRecipient } from '../../smime/jobs.ts';
 import type { Phase } from '../../smime/seal.ts';
 import type { Addressed, CryptoWorkers, FindSealKeys, SealSession } from '../../smime/workers.ts';
-import { isBulk } from '../../smtp/bulk.ts';
+import { isLarge } from '../../smtp/large.ts';
 
 /**
  * The own lines of a sealed copy and how to get the shared rest, or why a key could not be used. `at` are the places of
@@ -184,7 +184,7 @@ export function sealPosting(
     if (d.together || worth < 2) return 1;
     // What fails here is tried again by who wraps, and told of there.
     const first = await open({ cipher, place: 0 }).catch(() => null);
-    return first === null || isBulk(first.octets) ? 1 : worth;
+    return first === null || isLarge(first.octets) ? 1 : worth;
   };
 
   return {
