@@ -213,47 +213,6 @@ export async function expirePostings(
   return rows.length;
 }
 
-/**
- * Postings whose copies are all over and that were not finished yet, oldest first; only the one with this id if it is
- * given. One whose fan-out goes on is never among them, however many of its copies are over: its other members have no
- * row yet.
- */
-export async function idlePostings(
-  q: Queries,
-  d: { readonly id?: number; readonly limit: number },
-): Promise<number[]> {
-  let query = q
-    .selectFrom('postings')
-    .select('id')
-    .where('state', '=', 'distributing')
-    .where((e) =>
-      e.not(
-        e.exists(
-          e
-            .selectFrom('deliveries as d')
-            .select('d.id')
-            .whereRef('d.postingId', '=', 'postings.id')
-            .where('d.finishedAt', 'is', null),
-        ),
-      ),
-    )
-    .orderBy('id')
-    .limit(d.limit);
-  if (d.id !== undefined) query = query.where('id', '=', d.id);
-  return (await query.execute()).map((row) => row.id);
-}
-
-/** Marks an idle posting done; false if another was as quick. */
-export async function finishPosting(tx: Queries, id: number): Promise<boolean> {
-  const result = await tx
-    .updateTable('postings')
-    .set({ state: 'done' })
-    .where('id', '=', id)
-    .where('state', '=', 'distributing')
-    .executeTakeFirst();
-  return result.numUpdatedRows > 0n;
-}
-
 /** A posting that is not over, with what its message waits for. */
 export interface OpenPosting extends Pick<PostingRow, 'id' | 'messageId' | 'state' | 'verdict'> {
   readonly messageState: MessageState;

@@ -15,12 +15,11 @@ import {
   setMessageState,
 } from '../../src/store/messages.ts';
 import { finish } from '../../src/store/outcomes.ts';
+import { finishPosting, idlePostings } from '../../src/store/posting-end.ts';
 import {
   duplicateOf,
   expirePostings,
   findPosting,
-  finishPosting,
-  idlePostings,
   postingsIn,
   postingsOf,
   recordVerdict,

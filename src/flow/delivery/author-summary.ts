@@ -1,9 +1,8 @@
 import { dayMs } from '../../base/day.ts';
 import { canonicalAddress } from '../../mime/address.ts';
-import { deliveriesOf } from '../../store/deliveries.ts';
 import { findMessage, type MessageRow } from '../../store/messages.ts';
+import { type Tally, tallyOf } from '../../store/posting-end.ts';
 import { findPosting, markAuthorTold, type PostingRow, untoldPostings } from '../../store/postings.ts';
-import type { DeliveryRow } from '../../store/schema.ts';
 import type { Variables } from '../../template/templates.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
 import { queueIf, spoolLocalMail } from '../mail/local-mail.ts';
@@ -25,7 +24,7 @@ export async function tellAuthor(parts: SummaryParts, postingId: number): Promis
   const to = message && verifiedAuthor(posting, message);
   if (!message || !to) return false;
   const at = clock.now();
-  const variables = { ...countsOf(await deliveriesOf(q, postingId)), ...wordsAbout(message, list, to) };
+  const variables = { ...countsOf(await tallyOf(q, postingId)), ...wordsAbout(message, list, to) };
   const isTold = await tryNotice(parts, { id: message.id, list: list.address }, async () => {
     const { language } = list.policy;
     const notice = { template: 'author-summary', to, language, replyTo: 'owner', variables } as const;
@@ -55,16 +54,8 @@ function verifiedAuthor(posting: PostingRow, message: MessageRow): string | null
   return isSender ? author : null;
 }
 
-function countsOf(rows: readonly DeliveryRow[]): Variables {
-  const delivered = rows.filter((row) => row.state === 'delivered');
-  const waiting = rows.filter((row) => row.finishedAt === null);
-  return {
-    copies: rows.length,
-    encrypted: delivered.filter((row) => row.cipher !== null).length,
-    clear: delivered.filter((row) => row.cipher === null).length,
-    waiting: waiting.length,
-    undelivered: rows.length - delivered.length - waiting.length,
-  };
+function countsOf({ copies, encrypted, clear, waiting }: Tally): Variables {
+  return { copies, encrypted, clear, waiting, undelivered: copies - encrypted - clear - waiting };
 }
 
 function wordsAbout(message: MessageRow, list: ListContext, to: string): Variables {

@@ -1,6 +1,6 @@
-import { deliveriesOf } from '../../store/deliveries.ts';
 import { findMessage } from '../../store/messages.ts';
-import { findPosting, finishPosting, idlePostings } from '../../store/postings.ts';
+import { finishPosting, idlePostings, tallyOf, undeliveredOf } from '../../store/posting-end.ts';
+import { findPosting } from '../../store/postings.ts';
 import type { DeliveryRow } from '../../store/schema.ts';
 import { missingReasons } from '../certificates/member-certificate.ts';
 import { listOf } from '../lists/list-context.ts';
@@ -25,16 +25,13 @@ const atOnce = 10_000;
 export async function endPosting(parts: EndParts, postingId: number): Promise<boolean> {
   const { q } = parts.database;
   await judgeRefusals(parts, postingId);
-  // Asked after each batch, so it has to be cheap: the copies are read once, when the last of them ended.
+  // Asked after each batch, so it has to be cheap.
   if ((await idlePostings(q, { id: postingId, limit: 1 })).length === 0) return false;
-  const rows = await deliveriesOf(q, postingId);
   await tellAuthor(parts, postingId);
-  const failed = rows.filter(
-    (row) => row.state === 'failed' || (row.state === 'expired' && !isMissing(row.reason)),
+  const failed = (await undeliveredOf(q, postingId)).filter(
+    (row) => row.state === 'failed' || !isMissing(row.reason),
   );
-  const isDelivered = rows.some((row) => row.state === 'delivered');
-  const about = { copies: rows.length, isDelivered };
-  const mails = failed.length === 0 ? [] : await reportTo(parts, postingId, about, failed);
+  const mails = failed.length === 0 ? [] : await reportTo(parts, postingId, failed);
   return mails !== null && queueIf(parts, mails, (tx) => finishPosting(tx, postingId));
 }
 
@@ -54,7 +51,6 @@ export async function endPostings(parts: EndParts): Promise<number> {
 async function reportTo(
   parts: SummaryParts,
   postingId: number,
-  { copies, isDelivered }: { copies: number; isDelivered: boolean },
   failed: readonly DeliveryRow[],
 ): Promise<SpooledMail[] | null> {
   const { q } = parts.database;
@@ -62,6 +58,8 @@ async function reportTo(
   const message = posting && (await findMessage(q, posting.messageId));
   const list = posting && (await listOf(q, posting.listId, parts.defaults));
   if (posting?.kind !== 'post' || !message || !list) return [];
+  const { copies, encrypted, clear } = await tallyOf(q, postingId);
+  const isDelivered = encrypted + clear > 0;
   const when = list.policy['report.failures'];
   if (when === 'never' || (when === 'daily' && isDelivered)) return [];
   const named = failed
