@@ -2,6 +2,8 @@ import { hour, minute, second } from './kinds.ts';
 
 /** Daemon deaths older than this are not counted against a message. */
 export const crashWindowMs = 5 * minute;
+/** One death may be chance, or somebody's `kill -9`; the start after so many, the third, parks. */
+const enoughCrashes = 2;
 
 /** What to do with a message whose opening did not come to an end, or that the daemon was at work on when it died. */
 export type AfterOpening =
@@ -12,11 +14,11 @@ export type AfterOpening =
 /**
  * What follows an opening that came to no end. `broken`: it broke its budget or its worker died; once may be chance and is
  * retried after 10 seconds, twice is quarantine. `interrupted`: the daemon died meanwhile, or while its copies were sealed
- * and sent, which is rarely the message's fault: retried at once, but parked for an hour if the daemon died three times within
- * `crashWindowMs`.
+ * and sent, which is rarely the message's fault: retried at once, but the third start of the daemon within `crashWindowMs`
+ * parks it for an hour.
  *
- * `opens` counts the openings begun, this one included; `crashes` the daemon's deaths within the window, this one
- * included; `now` and `at` are milliseconds. Openings that end with a reason (`Unopened`) do not come here.
+ * `opens` counts the openings begun, this one included; `crashes` the starts within the window that came to no good
+ * end, before the one that asks; `now` and `at` are milliseconds. Openings that end with a reason (`Unopened`) do not come here.
  */
 export function afterOpening(d: {
   readonly cause: 'broken' | 'interrupted';
@@ -27,5 +29,5 @@ export function afterOpening(d: {
   if (d.cause === 'broken') {
     return d.opens >= 2 ? { next: 'quarantine' } : { next: 'retry', at: d.now + 10 * second };
   }
-  return d.crashes >= 3 ? { next: 'park', at: d.now + hour } : { next: 'retry', at: d.now };
+  return d.crashes >= enoughCrashes ? { next: 'park', at: d.now + hour } : { next: 'retry', at: d.now };
 }

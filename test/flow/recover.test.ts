@@ -39,13 +39,12 @@ describe('recover', () => {
     expect(rows.every((row) => row.nextAt <= t0)).toBe(true);
   });
 
-  it('parks what was in work when the daemon died three times in five minutes, and nothing else', async () => {
+  it('parks what was in work at the third start in five minutes, and nothing else', async () => {
     const site = await makeSite();
     const list = await makeList(site);
     for (const id of ['opened', 'never']) await post(site.database, list.id, id);
     await countOpen(site.database.q, 'opened');
-    for (const [index, at] of [t0 - 4 * minute, t0 - 2 * minute].entries())
-      await recordStart(site.database.q, { boot: `dead${index}`, at });
+    await recordStart(site.database.q, { boot: 'first', at: t0 - 4 * minute });
     await start(site);
     expect(await findMessage(site.database.q, 'opened')).toMatchObject({ state: 'queued' });
     await start(site, t0 + 1000, 'again');
@@ -53,6 +52,7 @@ describe('recover', () => {
       state: 'parked',
       reason: 'parked',
       nextAt: t0 + 1000 + hour,
+      detail: 'in work when the daemon died, which it did twice in five minutes',
     });
     expect(await findMessage(site.database.q, 'never')).toMatchObject({ state: 'queued' });
     expect(site.log.lines.find((line) => line.event === 'parked')).toMatchObject({
@@ -68,7 +68,7 @@ describe('recover', () => {
     for (const posting of postings) await copies(site.database, posting, 3);
     const done = { state: 'done', reason: null, detail: null, nextAt: null } as const;
     for (const id of ['sent', 'waits']) await setMessageState(site.database.q, id, done);
-    for (const boot of ['a', 'b', 'c']) await recordStart(site.database.q, { boot, at: t0 - minute });
+    for (const boot of ['a', 'b']) await recordStart(site.database.q, { boot, at: t0 - minute });
     await claimOldest(site.database.q, { lease: 'dead', now: t0, limit: 2, leaseMs: day });
     await start(site);
     expect(await findMessage(site.database.q, 'sent')).toMatchObject({ state: 'parked', nextAt: t0 + hour });
@@ -95,7 +95,7 @@ describe('recover', () => {
         await countOpen(site.database.q, id);
         await setMessageState(site.database.q, id, { state, reason: 'x', detail: null, nextAt });
       }
-      for (const boot of ['a', 'b', 'c']) await recordStart(site.database.q, { boot, at: t0 - minute });
+      for (const boot of ['a', 'b']) await recordStart(site.database.q, { boot, at: t0 - minute });
       await start(site);
       const found = async (id: string) => (await findMessage(site.database.q, id)) ?? {};
       expect(await found('due')).toMatchObject({ state: 'parked', reason: 'parked', nextAt: t0 + hour });

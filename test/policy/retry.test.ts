@@ -76,8 +76,8 @@ describe('afterOpening', () => {
     ['broken', 2, 0, { next: 'quarantine' }],
     ['broken', 7, 0, { next: 'quarantine' }],
     ['interrupted', 1, 1, { next: 'retry', at: now }],
-    // Two deaths of the daemon are no proof against the message that was open.
-    ['interrupted', 2, 2, { next: 'retry', at: now }],
+    // The third start.
+    ['interrupted', 2, 2, { next: 'park', at: now + hour }],
     ['interrupted', 3, 3, { next: 'park', at: now + hour }],
     ['interrupted', 1, 4, { next: 'park', at: now + hour }],
   ] as const)('%s, opened %i times, %i crashes', (cause, opens, crashes, expected) => {

@@ -10,8 +10,8 @@ import { recentCrashes, recordStart } from '../../store/starts.ts';
 
 /**
  * Puts in order what an earlier run left, before anything is received or delivered: half-written files, leases,
- * files without a row, and messages that may have killed the daemon (after three deaths in five minutes what was being
- * opened or sent is parked for an hour).
+ * files without a row, and messages that may have killed the daemon (the third start in five minutes parks what was
+ * being opened or sent for an hour).
  */
 export async function recover(d: {
   database: Database;
@@ -33,7 +33,8 @@ export async function recover(d: {
   for (const id of inWork) {
     const next = afterOpening({ cause: 'interrupted', opens: 1, crashes, now });
     if (next.next !== 'park') break;
-    const detail = `in work when the daemon died, which it did ${crashes} times in five minutes`;
+    const times = crashes === 2 ? 'twice' : `${crashes} times`;
+    const detail = `in work when the daemon died, which it did ${times} in five minutes`;
     await database.write(async (tx) => {
       await setMessageState(tx, id, { state: 'parked', reason: 'parked', detail, nextAt: next.at });
       await record(tx, { at: now, messageId: id, event: 'parked', reason: 'parked', detail });
