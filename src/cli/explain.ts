@@ -3,6 +3,7 @@ import { type Story, storiesOf } from '../flow/operator/explain.ts';
 import { findPosting } from '../store/postings.ts';
 import { addressOf } from './arguments.ts';
 import { cliFault } from './faults.ts';
+import { namesRelays } from './named-relays.ts';
 import { onSite, type Session } from './site-command.ts';
 import { mostOfEach } from './some-of-each.ts';
 import { storyLines } from './story.ts';
@@ -39,7 +40,7 @@ function concerns({ postings, history }: Story, member: string): boolean {
 
 /** Prints the stories of a message; `queue show` does the same. Fault 'message-unknown'. */
 export async function explain(
-  { database, output }: Session,
+  { database, output, site }: Session,
   name: string,
   options: ExplainOptions,
 ): Promise<void> {
@@ -53,11 +54,13 @@ export async function explain(
     );
   const many =
     stories.length > 1 ? [`${stories.length} messages have this Message-ID, the oldest first.`, ''] : [];
+  const view = {
+    width: output.width,
+    namesRelays: namesRelays(site),
+    ...(options.all === true ? {} : { most: mostOfEach }),
+  };
   output.result(stories, [
     ...many,
-    ...stories.flatMap((story, index) => [
-      ...(index > 0 ? ['', ''] : []),
-      ...storyLines(story, output.width, options.all === true ? Number.POSITIVE_INFINITY : mostOfEach),
-    ]),
+    ...stories.flatMap((story, index) => [...(index > 0 ? ['', ''] : []), ...storyLines(story, view)]),
   ]);
 }

@@ -1,6 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import type { Site } from '../config/site.ts';
 import { findLedger, type LedgerQuery, type LedgerRow, newestLedgerId } from '../store/ledger.ts';
 import { detailOf, lineValue } from './log-lines.ts';
+import { namesRelays } from './named-relays.ts';
 import { secondOf } from './output.ts';
 import type { Session } from './site-command.ts';
 
@@ -16,7 +18,11 @@ export type LogFilter = Pick<LedgerQuery, 'list' | 'member' | 'messageIds'>;
  * by id, not by time: a line may tell of something that began before.
  */
 export async function followLedger(
-  { database: { q }, output }: Pick<Session, 'database' | 'output'>,
+  {
+    database: { q },
+    output,
+    site,
+  }: Pick<Session, 'database' | 'output'> & { readonly site: Pick<Site, 'relays'> },
   d: {
     readonly filter: LogFilter;
     readonly from: number | null;
@@ -26,7 +32,7 @@ export async function followLedger(
   },
 ): Promise<void> {
   const print = (rows: readonly LedgerRow[]) => {
-    for (const row of rows) output.item(lineValue(row), lineOf(row));
+    for (const row of rows) output.item(lineValue(row), lineOf(row, namesRelays(site)));
   };
   let seen = await newestLedgerId(q);
   if (d.from !== null) {
@@ -59,7 +65,9 @@ export function untilInterrupted(): { readonly signal: AbortSignal; done(): void
 
 const eventWidth = 16;
 
-function lineOf(row: LedgerRow): string {
+function lineOf(row: LedgerRow, withRelay: boolean): string {
   const who = [row.messageId, row.list, row.member].map((one) => one ?? '-');
-  return [secondOf(row.at), row.event.padEnd(eventWidth), ...who, detailOf(row)].join('  ').trimEnd();
+  return [secondOf(row.at), row.event.padEnd(eventWidth), ...who, detailOf(row, withRelay)]
+    .join('  ')
+    .trimEnd();
 }

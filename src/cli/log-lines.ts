@@ -1,6 +1,7 @@
 import { missingReasons } from '../flow/certificates/member-certificate.ts';
 import { cipherWords } from '../flow/post/crypto-lines.ts';
 import type { LedgerRow } from '../store/ledger.ts';
+import { byRelay } from './named-relays.ts';
 import { instant, printable, secondOf, shortSha, table } from './output.ts';
 import { timedLines } from './timed-lines.ts';
 
@@ -16,10 +17,14 @@ export function lineValue(row: LedgerRow) {
   return { at: instant(at), ...line, posting, smime: smimeOf(row) };
 }
 
-/** What a line says in words, or what the relay said; of a copy first what it was encrypted to. */
-export function detailOf(row: LedgerRow): string {
+/**
+ * What a line says in words, or what the relay said and, with `namesRelays`, which one; of a copy first what it was
+ * encrypted to.
+ */
+export function detailOf(row: LedgerRow, namesRelays: boolean): string {
   const { detail, reason, data } = row;
-  const words = detail ?? reason ?? textIn(data, 'reply') ?? '';
+  const said = detail ?? reason ?? textIn(data, 'reply') ?? '';
+  const words = byRelay(said, namesRelays ? textIn(data, 'relay') : null);
   const sealed = isOfCopy(row) ? encryptionOf(row) : null;
   return sealed === null ? words : `encrypted to ${sealed}${words ? `; ${words}` : ''}`;
 }
@@ -65,6 +70,8 @@ interface LogView {
   readonly terminal: number | null;
   readonly ofMessage: boolean;
   readonly ofMember: boolean;
+  /** Whether copies name the relay that answered for them. */
+  readonly namesRelays: boolean;
 }
 
 /**
@@ -79,7 +86,9 @@ export function logLines(rows: readonly LedgerRow[], view: LogView, empty: strin
     head: headOf(row, view),
     at: secondOf(row.at).slice(11),
     event: row.event,
-    words: printable([view.ofMember ? null : row.member, detailOf(row)].filter(Boolean).join(': ')),
+    words: printable(
+      [view.ofMember ? null : row.member, detailOf(row, view.namesRelays)].filter(Boolean).join(': '),
+    ),
   }));
   return timedLines(timed, width);
 }
@@ -98,7 +107,7 @@ function tableOf(rows: readonly LedgerRow[], view: LogView, empty: string): stri
     ...(view.ofMessage ? {} : { MESSAGE: (row: LedgerRow) => row.messageId ?? '-' }),
     ...(isOneList ? {} : { LIST: (row: LedgerRow) => row.list ?? '-' }),
     ...(view.ofMember ? {} : { MEMBER: (row: LedgerRow) => row.member ?? '-' }),
-    DETAIL: detailOf,
+    DETAIL: (row) => detailOf(row, view.namesRelays),
   };
   const cells = rows.map((row) => Object.values(columns).map((cell) => cell(row)));
   return table(Object.keys(columns), cells, empty);

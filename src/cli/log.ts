@@ -7,6 +7,7 @@ import { cliFault } from './faults.ts';
 import { followLedger, untilInterrupted } from './log-follow.ts';
 import { lineValue, logLines } from './log-lines.ts';
 import { messageIdsNamed } from './message-name.ts';
+import { namesRelays } from './named-relays.ts';
 import { instant } from './output.ts';
 import { onSite, type Session } from './site-command.ts';
 
@@ -64,7 +65,13 @@ async function log(session: Session, options: LogOptions): Promise<void> {
   const shown = rows.slice(-limit);
   const about = options.since || messageIds ? '' : ' in the last day; --since 7d looks further back';
   const { width, terminal } = output;
-  const view = { width, terminal, ofMessage: messageIds !== null, ofMember: filter.member !== undefined };
+  const view = {
+    width,
+    terminal,
+    ofMessage: messageIds !== null,
+    ofMember: filter.member !== undefined,
+    namesRelays: namesRelays(site),
+  };
   output.result(shown.map(lineValue), logLines(shown, view, `The ledger has nothing of that${about}.`));
   if (rows.length > limit)
     output.note(`only the newest ${limit} lines are shown: narrow it down, or set --limit`);

@@ -15,6 +15,7 @@ import {
 } from '../store/queue.ts';
 import type { MessageState } from '../store/schema.ts';
 import { listNamed, wholeNumber } from './arguments.ts';
+import { namesRelays } from './named-relays.ts';
 import { counted, instant, instantOrNull, minuteOf, table } from './output.ts';
 import { dayOrNone, inStore, listed, ofOneList, type Scope, type Section } from './queue-section.ts';
 import { onSite, type Session } from './site-command.ts';
@@ -117,7 +118,7 @@ const sectionsOf: Record<Kind, (session: Session, scope: Scope) => Promise<Secti
     })),
     await refused(session, scope),
   ],
-  async deferred({ database: { q } }, scope) {
+  async deferred({ database: { q }, site }, scope) {
     const copies = await queuedDeliveries(q, { states: ['deferred'], ...inStore(scope) });
     return [
       {
@@ -130,6 +131,7 @@ const sectionsOf: Record<Kind, (session: Session, scope: Scope) => Promise<Secti
           TRIES: (one) => String(one.attempts),
           'NEXT TRY': (one) => minuteOf(one.nextAt),
           UNTIL: (one) => dayOf(one.expiresAt),
+          ...(namesRelays(site) ? { RELAY: (one: QueuedDelivery) => one.relay ?? '-' } : {}),
           WHY: (one) => one.detail ?? one.reason ?? '-',
         }),
       },
@@ -263,7 +265,7 @@ async function withoutRow(session: Session): Promise<{ messageId: string; until:
 }
 
 function copyValue(one: QueuedDelivery) {
-  const { messageId, list, member, reason, detail, attempts, reply } = one;
+  const { messageId, list, member, reason, detail, attempts, relay, reply } = one;
   return {
     messageId,
     list,
@@ -271,6 +273,7 @@ function copyValue(one: QueuedDelivery) {
     reason,
     detail,
     attempts,
+    relay,
     reply,
     nextAt: instant(one.nextAt),
     expiresAt: instant(one.expiresAt),

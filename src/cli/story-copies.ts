@@ -1,7 +1,7 @@
 import type { Story, StoryCopy, StoryPosting } from '../flow/operator/explain.ts';
 import { shortSha, table } from './output.ts';
 import { ofEach } from './some-of-each.ts';
-import type { Say, Times } from './story-words.ts';
+import type { Say, StoryView, Times } from './story-words.ts';
 
 /**
  * How each copy fared: a table, why copies are not delivered or not as they should be, and what would help. Of each state
@@ -10,12 +10,12 @@ import type { Say, Times } from './story-words.ts';
 export function copyLines(
   { id }: Pick<Story, 'id'>,
   posting: StoryPosting,
-  d: { readonly times: Times; readonly say: Say; readonly most: number },
+  d: StoryView & { readonly times: Times; readonly say: Say },
 ): string[] {
   const { members } = posting;
   const { shown, more } = ofEach(members, ({ state }) => state, d.most);
   return [
-    ...copyTable(posting, shown, d.times),
+    ...copyTable(posting, shown, d),
     ...(more > 0
       ? ['', ...d.say(`and ${more} more: \`reseal explain ${id} --all\` names all, --member one.`, '  ')]
       : []),
@@ -23,7 +23,11 @@ export function copyLines(
   ];
 }
 
-function copyTable(posting: StoryPosting, copies: readonly StoryCopy[], times: Times): string[] {
+function copyTable(
+  posting: StoryPosting,
+  copies: readonly StoryCopy[],
+  { times, namesRelays = false }: Pick<StoryView, 'namesRelays'> & { readonly times: Times },
+): string[] {
   const isPost = posting.decision === 'authorized' || posting.decision === 'held';
   const rows = copies.map((one) => [
     one.member,
@@ -33,9 +37,19 @@ function copyTable(posting: StoryPosting, copies: readonly StoryCopy[], times: T
     one.keyTransport ?? '-',
     one.certificate ? shortSha(one.certificate) : '-',
     String(one.attempts),
+    ...(namesRelays ? [one.relay ?? '-'] : []),
   ]);
   if (rows.length === 0) return [];
-  const head = ['MEMBER', 'STATE', 'AT', 'CIPHER', 'KEY', 'CERTIFICATE', 'TRIES'];
+  const head = [
+    'MEMBER',
+    'STATE',
+    'AT',
+    'CIPHER',
+    'KEY',
+    'CERTIFICATE',
+    'TRIES',
+    ...(namesRelays ? ['RELAY'] : []),
+  ];
   return table(head, rows, '').map((line) => `  ${line}`);
 }
 

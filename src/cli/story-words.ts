@@ -1,5 +1,15 @@
 import type { StoryMessage } from '../flow/operator/explain.ts';
 
+/** How a story is shown. */
+export interface StoryView {
+  /** Columns that it is folded to. */
+  readonly width: number;
+  /** How many members of one fate are named; all unless given. */
+  readonly most?: number;
+  /** Whether copies name the relay that answered for them. */
+  readonly namesRelays?: boolean;
+}
+
 /** Folds a text; `first` and `rest` are what its lines begin with. */
 export type Say = (text: string, first?: string, rest?: string) => string[];
 

@@ -7,14 +7,15 @@ import type { Purpose } from '../store/schema.ts';
 import { counted, folded, shortSha } from './output.ts';
 import { copyLines } from './story-copies.ts';
 import { historyLines } from './story-history.ts';
-import { clientOf, type Say, type Times, timesOn } from './story-words.ts';
+import { clientOf, type Say, type StoryView, type Times, timesOn } from './story-words.ts';
 
 /**
- * A story for people, folded to `width` columns: how the message came, what each list found and decided, how each copy
+ * A story for people: how the message came, what each list found and decided, how each copy
  * fared, what would change it, and the ledger. Times are UTC and without the day where it is that of the arrival. Of
- * members of one fate no more than `most` are named.
+ * members of one fate no more than `view.most` are named.
  */
-export function storyLines(story: Story, width: number, most = Number.POSITIVE_INFINITY): string[] {
+export function storyLines(story: Story, view: StoryView): string[] {
+  const { width } = view;
   const begin = story.message?.receivedAt ?? story.history[0]?.at ?? '';
   const times = timesOn(begin.slice(0, 10));
   const say: Say = (text, first = '', rest) => folded(text, { width, first, ...(rest ? { rest } : {}) });
@@ -24,9 +25,9 @@ export function storyLines(story: Story, width: number, most = Number.POSITIVE_I
       : [`Message ${story.id}, refused before it was taken: only the ledger knows it.`]),
     ...story.refusals.flatMap((refusal) => refusalWords(refusal, times, say)),
     ...(story.message ? stateOf(story.message, times, say) : []),
-    ...story.postings.flatMap((posting) => ['', ...postingWords(story, posting, { times, say, most })]),
+    ...story.postings.flatMap((posting) => ['', ...postingWords(story, posting, { ...view, times, say })]),
     '',
-    ...historyLines(story, width, most),
+    ...historyLines(story, view),
   ];
 }
 
@@ -91,8 +92,9 @@ const kinds: Readonly<Record<string, string>> = {
 function postingWords(
   story: Story,
   posting: StoryPosting,
-  { times, say, most }: { readonly times: Times; readonly say: Say; readonly most: number },
+  view: StoryView & { readonly times: Times; readonly say: Say },
 ): string[] {
+  const { times, say } = view;
   const { id, list, kind, copies, remedy } = posting;
   const all = Object.values(copies).reduce((sum, count) => sum + count, 0);
   const counts = Object.entries(copies).map(([state, count]) =>
@@ -119,7 +121,7 @@ function postingWords(
           ),
         ]
       : []),
-    ...copyLines(story, posting, { times, say, most }),
+    ...copyLines(story, posting, view),
   ];
 }
 

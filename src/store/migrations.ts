@@ -50,7 +50,7 @@ const steps: readonly string[] = [
   CREATE TABLE deliveries (
     id INTEGER PRIMARY KEY, posting_id INTEGER NOT NULL REFERENCES postings ON DELETE CASCADE, member TEXT NOT NULL,
     state TEXT NOT NULL, reason TEXT, detail TEXT, next_at INTEGER NOT NULL, attempts INTEGER NOT NULL, lease TEXT,
-    certificate TEXT, cipher TEXT, key_transport TEXT, reply TEXT, created_at INTEGER NOT NULL,
+    certificate TEXT, cipher TEXT, key_transport TEXT, relay TEXT, reply TEXT, created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL, notified_at INTEGER, finished_at INTEGER, UNIQUE (posting_id, member),
     CHECK ((finished_at IS NULL) = (state IN ('pending', 'deferred', 'in-flight', 'held'))),
     CHECK ((lease IS NULL) = (state <> 'in-flight'))

@@ -13,6 +13,8 @@ export interface AttemptDetails {
   readonly certificate?: string | null;
   readonly cipher?: string | null;
   readonly keyTransport?: string | null;
+  /** The name of the relay that answered. */
+  readonly relay?: string | null;
   /** The relay's words. */
   readonly reply?: string | null;
 }
@@ -53,7 +55,7 @@ export async function finish(tx: Queries, outcomes: readonly Outcome[], at: numb
     UPDATE deliveries SET
       state = j.value ->> 'state', reason = j.value ->> 'reason', detail = j.value ->> 'detail',
       certificate = ${told('certificate')}, cipher = ${told('cipher')},
-      key_transport = ${told('keyTransport', 'key_transport')}, reply = ${told('reply')},
+      key_transport = ${told('keyTransport', 'key_transport')}, relay = ${told('relay')}, reply = ${told('reply')},
       lease = NULL, finished_at = ${at}
     FROM json_each(${JSON.stringify(outcomes)}) AS j
     WHERE deliveries.id = j.value ->> 'id' AND finished_at IS NULL
@@ -251,7 +253,7 @@ export async function recordDeliveries(
     SELECT ${at}, p.message_id, d.posting_id, l.address, d.member, coalesce(${event ?? null}, d.state), d.reason, d.detail,
       -- A patch leaves out what is null.
       json_patch('{}', json_object('attempts', d.attempts, 'certificate', d.certificate, 'cipher', d.cipher,
-        'keyTransport', d.key_transport, 'reply', d.reply))
+        'keyTransport', d.key_transport, 'relay', d.relay, 'reply', d.reply))
     FROM deliveries AS d JOIN postings AS p ON p.id = d.posting_id JOIN lists AS l ON l.id = p.list_id
     WHERE d.id IN (SELECT value FROM json_each(${JSON.stringify(ids)}))
     ORDER BY d.id`.execute(tx);

@@ -152,6 +152,8 @@ export interface DeliveriesTable {
   certificate: string | null;
   cipher: string | null;
   keyTransport: string | null;
+  /** The name of the relay that answered last. */
+  relay: string | null;
   reply: string | null;
   createdAt: number;
   expiresAt: number;

@@ -43,7 +43,10 @@ describe('log --follow', () => {
     };
     const output = outputTo({ json: d.json ?? true, out, err: out });
     const { filter = {}, from = null } = d;
-    const over = followLedger({ database, output }, { filter, from, limit: 1000, signal: end.signal });
+    const over = followLedger(
+      { database, output, site: { relays: [] } },
+      { filter, from, limit: 1000, signal: end.signal },
+    );
     await meanwhile();
     await over;
     return printed;

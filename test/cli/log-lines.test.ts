@@ -31,6 +31,7 @@ const rows = [
       certificate: sha256('bob'),
       cipher: 'aes-256-cbc',
       keyTransport: 'rsa',
+      relay: 'mx2.example:25',
       reply: '250 2.0.0 Ok: queued as 4gX2aa1bcz9',
     },
   }),
@@ -42,7 +43,7 @@ const rows = [
     detail: 'added by \u001b[31molga',
   }),
 ];
-const view = { width: 80, terminal: 80, ofMessage: false, ofMember: false };
+const view = { width: 80, terminal: 80, ofMessage: false, ofMember: false, namesRelays: false };
 
 describe('the lines of `log`', () => {
   it('are one line each, under a head of columns, for other programs', () => {
@@ -72,6 +73,12 @@ describe('the lines of `log`', () => {
     const lines = logLines(rows, { ...view, ofMessage: true, ofMember: true }, 'none').join('\n');
     expect(lines).not.toContain(id);
     expect(lines).not.toContain(bob);
+  });
+
+  it('name the relay where there are several', () => {
+    const [line] = logLines(rows, { ...view, terminal: null, namesRelays: true }, 'none').slice(3);
+    expect(line).toMatch(/ 250 2\.0\.0 Ok: queued as 4gX2aa1bcz9 \(relay mx2\.example:25\)$/);
+    expect(logLines(rows, { ...view, terminal: null }, 'none').join('\n')).not.toContain('mx2');
   });
 
   it('know a terminal by its columns, and no other reader', () => {

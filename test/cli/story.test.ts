@@ -116,6 +116,7 @@ async function arrange(database: Database): Promise<void> {
           state: 'delivered',
           reason: null,
           detail: null,
+          relay: 'mx1.example:25',
           reply: '250 2.0.0 Ok: queued as 1',
         },
         {
@@ -123,6 +124,7 @@ async function arrange(database: Database): Promise<void> {
           state: 'failed',
           reason: '5.1.1',
           detail: 'the relay refused it at RCPT: 550 5.1.1 no such user',
+          relay: 'mx2.example:25',
           reply: '550 5.1.1 no such user',
         },
       ],
@@ -135,6 +137,7 @@ async function arrange(database: Database): Promise<void> {
           ...sealed('bob', 'ecdh'),
           reason: '4.2.2',
           detail: 'the relay did not take it: 452 4.2.2 mailbox full',
+          relay: 'mx1.example:25',
           reply: '452 4.2.2 mailbox full',
           nextAt: at + 5 * minute,
         },
@@ -157,11 +160,30 @@ describe('the story of a message', () => {
     await arrange(database);
     const [story] = await storiesOf(database.q, 'a.1@example.org', null);
     if (!story) throw new Error('there is no story');
-    const lines = storyLines(story, 80);
+    const lines = storyLines(story, { width: 80 });
     expect(lines.filter((line) => line.length > (/^ {2}\S+ +[\w-]+ {2}.* {2}/.test(line) ? 90 : 80))).toEqual(
       [],
     );
     await expect(`${lines.join('\n')}\n`).toMatchFileSnapshot('golden/story.txt');
+  });
+
+  it('names the relay of each copy where there are several', async () => {
+    const database = await openTest();
+    await arrange(database);
+    const [story] = await storiesOf(database.q, 'a.1@example.org', null);
+    if (!story) throw new Error('there is no story');
+    const one = storyLines(story, { width: 100 });
+    expect(one.join('\n')).not.toContain('mx1');
+    const lines = storyLines(story, { width: 100, namesRelays: true });
+    const ofTable = (name: string) => lines.find((line) => line.startsWith(`  ${name}@example.org `))?.trim();
+    expect(lines.find((line) => line.startsWith('  MEMBER'))).toMatch(/ TRIES {2}RELAY$/);
+    expect(ofTable('ann')).toMatch(/ delivered .* 1 {6}mx1\.example:25$/);
+    expect(ofTable('dave')).toMatch(/ failed .* 1 {6}mx2\.example:25$/);
+    expect(ofTable('carol')).toMatch(/ held .* 1 {6}-$/);
+    const history = lines.slice(lines.findIndex((line) => line.startsWith('History')));
+    expect(history.join(' ').replace(/\s+/g, ' ')).toMatch(
+      /failed dave@example\.org: the relay refused it at RCPT: 550 5\.1\.1 no such user \(relay mx2\.example:25\)/,
+    );
   });
 
   it('names twenty members of each state, and counts the others', async () => {
@@ -210,14 +232,14 @@ describe('the story of a message', () => {
     });
     const [story] = await storiesOf(database.q, id, null);
     if (!story) throw new Error('there is no story');
-    const text = storyLines(story, 80, 20).join('\n');
+    const text = storyLines(story, { width: 80, most: 20 }).join('\n');
     expect(text.split('\n').length).toBeLessThan(240);
     expect(text).toMatch(/^ {2}300 copies: (150 failed, 150 held|150 held, 150 failed)\.$/m);
     expect(text.replace(/\s+/g, ' ')).toContain(
       `and 260 more: \`reseal explain ${id} --all\` names all, --member one.`,
     );
     expect(text).toContain('and 260 more lines about members');
-    const all = storyLines(story, 80).join('\n');
+    const all = storyLines(story, { width: 80 }).join('\n');
     for (let n = 0; n < 300; n++) expect(all).toMatch(new RegExp(`^ {2}many-${n}@`, 'm'));
   });
 
@@ -235,7 +257,7 @@ describe('the story of a message', () => {
       }),
     );
     const [story] = await storiesOf(database.q, id, null);
-    expect(story && storyLines(story, 100)).toEqual([
+    expect(story && storyLines(story, { width: 100 })).toEqual([
       `Message ${id}, refused before it was taken: only the ledger knows it.`,
       `${list} refused it at 12:00:00 at the end of DATA: 5.7.1 You may not post to this`,
       'list (From mallory@example.org, sent by mx.example [192.0.2.9]).',

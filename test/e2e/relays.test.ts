@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { Story } from '../../src/flow/operator/explain.ts';
 import { der, derSequence } from '../../src/pki/der.ts';
 import { refusalsOf } from '../../src/store/refusals.ts';
 import { makeCa } from '../kit/pki.ts';
@@ -101,6 +102,54 @@ describe('several relays', () => {
     expect(resumed.code).toBe(0);
     const { stdout } = await world.daemon.run(['member', 'show', list.address, full.address, '--json']);
     expect(JSON.parse(stdout)).toMatchObject({ state: 'active', bounces: { score: 0, refused: [] } });
+  }, 60_000);
+
+  it('each copy keeps the name of the relay that answered: explain, log and queue list tell it', async () => {
+    const path = join(tempFolder(), 'lmtp.sock');
+    await otherSink({
+      path,
+      lmtp: true,
+      answer: (stage, { to }) => (stage === '.' && to.startsWith('full') ? '452 4.2.2 mailbox full' : null),
+    });
+    const world = await worldOf({
+      relay: (sink) => [
+        'relay:',
+        `  - {port: ${sink.port}, tls: none}`,
+        `  - {path: ${path}, protocol: lmtp, tls: none, domains: [partner.example]}`,
+      ],
+    });
+    const ours = `127.0.0.1:${world.sink.port}`;
+    const alice = await world.person('alice');
+    const there = await world.person('there', { address: 'there@partner.example' });
+    const full = await world.person('full', { address: 'full@partner.example' });
+    const list = await world.list({ members: [alice, there, full] });
+    const { id } = await world.post(await signedAndEncrypted(alice, list), list.address);
+    const rows = await world.untilDeliveries(id, (all) =>
+      all.every((row) => row.state === 'delivered' || row.state === 'deferred'),
+    );
+    const expected = [
+      [alice.address, 'delivered', ours],
+      [full.address, 'deferred', path],
+      [there.address, 'delivered', path],
+    ];
+    expect(rows.map((row) => [row.member, row.state, row.relay])).toEqual(expected);
+    const json = async (...args: string[]) =>
+      JSON.parse((await world.daemon.run([...args, '--json'])).stdout) as never;
+    const [story]: Story[] = await json('explain', id);
+    expect(story?.postings[0]?.members.map((one) => [one.member, one.state, one.relay])).toEqual(expected);
+    const told = story?.history.flatMap(({ member, event, data }) =>
+      data?.relay ? [[member, event, data.relay]] : [],
+    );
+    expect(told?.sort()).toEqual(expected);
+    const line = async (of: string, ...args: string[]) =>
+      (await world.daemon.run(args)).stdout.split('\n').find((one) => one.includes(of));
+    expect(await line('  full@', 'explain', id)).toMatch(new RegExp(` 1 +${path}$`));
+    expect(await line('delivered', 'log', '--message', id, '--member', there.address)).toMatch(
+      new RegExp(` \\(relay ${path}\\)$`),
+    );
+    expect(await line('full@', 'queue', 'list', '--deferred')).toMatch(
+      new RegExp(` ${path} +the relay did not take it: 452`),
+    );
   }, 60_000);
 
   it.each([

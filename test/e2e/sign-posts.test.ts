@@ -397,7 +397,7 @@ describe('each member gets the best that he signed for', () => {
       reason: 'weaker-than-received',
       detail: expect.stringContaining('weaker cipher than it came with'),
     });
-    const told = story ? storyLines(story, 80).join(' ').replace(/\s+/g, ' ') : '';
+    const told = story ? storyLines(story, { width: 80 }).join(' ').replace(/\s+/g, ' ') : '';
     expect(told).toContain(`${pinned.address} delivered: it left with a weaker cipher than it came with`);
   });
 });

@@ -46,6 +46,7 @@ const delivered = (row: ClaimedRow | undefined): Outcome => ({
   certificate: 'ab12',
   cipher: 'aes-256-cbc',
   keyTransport: 'rsa',
+  relay: 'mx1.example:25',
   reply: '250 2.0.0 queued',
 });
 
@@ -66,7 +67,7 @@ describe('finish', () => {
     };
     expect(await database.write((tx) => finish(tx, [delivered(rows[0]), failed], t0 + 5))).toBe(2);
     expect(await deliveriesOf(database.q, posting)).toMatchObject([
-      { state: 'delivered', lease: null, finishedAt: t0 + 5, cipher: 'aes-256-cbc', certificate: 'ab12' },
+      { state: 'delivered', lease: null, finishedAt: t0 + 5, cipher: 'aes-256-cbc', relay: 'mx1.example:25' },
       {
         state: 'failed',
         lease: null,
@@ -87,6 +88,7 @@ describe('finish', () => {
           cipher: 'aes-256-cbc',
           certificate: 'ab12',
           keyTransport: 'rsa',
+          relay: 'mx1.example:25',
           reply: '250 2.0.0 queued',
         },
       },

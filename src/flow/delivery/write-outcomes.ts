@@ -86,6 +86,7 @@ function detailsOf({ addressee: { certificate }, outcome }: Answer): AttemptDeta
     certificate: certificate?.sha256 ?? null,
     cipher: certificate?.cipher ?? null,
     keyTransport: certificate?.keyTransport ?? null,
+    relay: outcome.relay,
     reply: outcome.text,
   };
 }

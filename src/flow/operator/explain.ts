@@ -84,6 +84,8 @@ export interface StoryCopy {
   readonly certificate: string | null;
   readonly cipher: string | null;
   readonly keyTransport: string | null;
+  /** The relay that answered last. */
+  readonly relay: string | null;
   readonly reply: string | null;
   readonly nextTry: string | null;
   readonly until: string | null;
@@ -229,6 +231,7 @@ function copyStory(row: DeliveryRow, of: { list: string; messageId: string }): S
     certificate: row.certificate,
     cipher: row.cipher,
     keyTransport: row.keyTransport,
+    relay: row.relay,
     reply: row.reply,
     nextTry: waits ? iso(row.nextAt) : null,
     until: isOpen ? iso(row.expiresAt) : null,
