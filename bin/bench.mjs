@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 
 const parts = ['opening', 'sealing', 'certificates', 'end-to-end', 'intake', 'mixed'];
 const options = {
+  help: { type: 'boolean', short: 'h' },
   quick: { type: 'boolean' },
   json: { type: 'boolean' },
   only: { type: 'string' },
@@ -13,7 +14,7 @@ const options = {
   runs: { type: 'string' },
   'cpu-prof': { type: 'string' },
 };
-const usage = `usage: bench [--quick] [--json] [--only ${parts.join('|')}] [--runs N]; of end-to-end: [--case 1000x10kB[/P-256]] [--cpu-prof FOLDER]`;
+const usage = `usage: npm run bench -- [--quick] [--json] [--only ${parts.join('|')}] [--runs N]; of end-to-end: [--case 1000x10kB[/P-256]] [--cpu-prof FOLDER]`;
 const { caseFrom } = await import('../bench/end-to-end-cases.mjs');
 const { only, quick = false, json, runs, ofEndToEnd } = readArguments();
 if (!existsSync(new URL('../dist/cli/main.js', import.meta.url)))
@@ -55,7 +56,11 @@ process.exit(0);
 function readArguments() {
   try {
     const { values } = parseArgs({ options });
-    const { only, runs } = values;
+    const { help, only, runs } = values;
+    if (help) {
+      console.log(usage);
+      process.exit(0);
+    }
     if (only !== undefined && !parts.includes(only)) throw new Error(`--only takes ${parts.join(' or ')}`);
     if (runs !== undefined && !(Number(runs) >= 1)) throw new Error('--runs takes a number');
     const cases = values.case?.map((text) => caseFrom(text) ?? fail(64, `not a case: ${text}; ${usage}`));

@@ -9,6 +9,15 @@ const bench = (...args: string[]) =>
     timeout: 100_000,
   });
 
+it('the bench is asked for its options with --help, and told what it does not know', () => {
+  const asked = bench('--help');
+  expect([asked.status, asked.stderr]).toEqual([0, '']);
+  expect(asked.stdout).toMatch(/^usage: npm run bench -- .*--only opening\|.*\n$/);
+  const mistaken = bench('--hepl');
+  expect([mistaken.status, mistaken.stdout]).toEqual([64, '']);
+  expect(mistaken.stderr).toMatch(/^bench: Unknown option '--hepl'; usage: /);
+});
+
 describe.skipIf(!needs('openssl', hasProgram('openssl')))('the bench', () => {
   it('prints each figure of sealing beside its yardstick, and the machine', () => {
     const { status, stdout, stderr } = bench('--quick', '--only', 'sealing');
