@@ -204,6 +204,10 @@ describe('messages, keys and authorities', () => {
     await waits('no-certificate');
     rmSync(cafile);
     world.daemon.signal('SIGHUP');
+    // Until it has looked, the authorities that it knows count: a copy that is due meanwhile leaves.
+    await world.daemon.logged(
+      ({ event, detail }) => event === 'trust-unreadable' && String(detail).includes(cafile),
+    );
     await world.join(good, late);
     await world.onDatabase((q) =>
       q.updateTable('deliveries').set({ state: 'pending', nextAt: 1 }).where('state', '=', 'held').execute(),
