@@ -127,6 +127,20 @@ export async function countStayed(q: Queries, postingId: number): Promise<number
   return n;
 }
 
+/** Whether a copy of a posting was put off, and not tried again since: it may be greylisted. */
+export async function isPutOffOnce(q: Queries, postingId: number): Promise<boolean> {
+  const row = await q
+    .selectFrom('deliveries')
+    .select('id')
+    .where('postingId', '=', postingId)
+    .where('state', '=', 'deferred')
+    .where('finishedAt', 'is', null)
+    .where('attempts', '<=', 1)
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
 /**
  * Judges refusals, once each, but for what shows later to be the relay's doing: gives the ids of those whose verdict is new. Fault:
  * 'transaction-required'.

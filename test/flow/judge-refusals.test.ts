@@ -204,19 +204,56 @@ describe('whose doing a refusal is', () => {
 
   it('is not asked before all copies were tried, and not again after that', async () => {
     const { site, list } = await setUp();
-    const posting = await posted(site, list, 'm1', { [a]: unknown, [b]: null, [c]: later });
+    const posting = await posted(site, list, 'm1', { [a]: unknown, [b]: null, [c]: taken });
     expect(await verdicts(site, posting)).toEqual([`${a} null`]);
     await site.database.q
       .updateTable('deliveries')
       .set({ state: 'pending', lease: null, nextAt: t0 })
       .where('state', '=', 'in-flight')
       .execute();
+    await answer(site, posting, { [b]: later });
+    expect(await verdicts(site, posting)).toEqual([`${a} member`]);
+    site.clock.pass(10 * 60_000);
     await answer(site, posting, { [b]: unknown });
-    // Alike for all who were answered.
-    expect(await verdicts(site, posting)).toEqual([`${a} relay`, `${b} relay`]);
+    expect(await verdicts(site, posting)).toEqual([`${a} member`, `${b} member`]);
+  });
+
+  it('the members\u2019, beside a greylisted copy that is taken at its next try', async () => {
+    const { site, list } = await setUp();
+    const posting = await posted(site, list, 'm1', { [a]: unknown, [b]: unknown, [c]: later });
+    expect(await verdicts(site, posting)).toEqual([`${a} null`, `${b} null`]);
     site.clock.pass(10 * 60_000);
     await answer(site, posting, { [c]: taken });
+    expect(await verdicts(site, posting)).toEqual([`${a} member`, `${b} member`]);
+    expect(site.notices).toEqual([]);
+  });
+
+  it.each([
+    ['refused alike', unknown, 3],
+    ['put off again, for however long', later, 2],
+  ])(
+    'the relay\u2019s, beside a copy that is %s at its next try; the postmaster is told then',
+    async (_, next, count) => {
+      const { site, list } = await setUp();
+      const posting = await posted(site, list, 'm1', { [a]: unknown, [b]: unknown, [c]: later });
+      expect(site.notices).toEqual([]);
+      site.clock.pass(10 * 60_000);
+      await answer(site, posting, { [c]: next });
+      expect(await verdicts(site, posting)).toEqual([a, b, c].slice(0, count).map((one) => `${one} relay`));
+      expect(events(site)).toEqual(['postmaster@lists.example: the relay refuses posts']);
+      // What comes of it later changes nothing.
+      site.clock.pass(60 * 60_000);
+      await answer(site, posting, { [c]: taken });
+      expect(await verdicts(site, posting)).toEqual([a, b, c].slice(0, count).map((one) => `${one} relay`));
+    },
+  );
+
+  it('the relay\u2019s at once, beside a copy that is put off, if it refuses the message', async () => {
+    const { site, list } = await setUp();
+    const denied = said('refused', 554, '5.7.1', { command: 'MAIL', ofRecipient: false });
+    const posting = await posted(site, list, 'm1', { [a]: denied, [b]: denied, [c]: later });
     expect(await verdicts(site, posting)).toEqual([`${a} relay`, `${b} relay`]);
+    expect(events(site)).toEqual(['postmaster@lists.example: the relay refuses posts']);
   });
 
   it('is asked after a crash by the clock', async () => {

@@ -3,7 +3,7 @@ import { countByState, isUnderWay } from '../../store/deliveries.ts';
 import { noticeDue, replyDue, replyIsDue } from '../../store/notices.ts';
 import { findPosting } from '../../store/postings.ts';
 import type { RefusalRow } from '../../store/refusal-row.ts';
-import { countStayed, judge, refusalsOf, unjudgedPostings } from '../../store/refusals.ts';
+import { countStayed, isPutOffOnce, judge, refusalsOf, unjudgedPostings } from '../../store/refusals.ts';
 import { type ListContext, listOf, type SiteDefaults } from '../lists/list-context.ts';
 import { queueIf } from '../mail/local-mail.ts';
 import { type NoticeParts, noticesTo, tryNotice } from '../mail/notices-to.ts';
@@ -21,7 +21,8 @@ const mostReplies = 5;
 
 /**
  * Judges the refused copies of a posting, when none of its copies is under way: a refusal counts against its member, unless it
- * speaks of the message or our session, or all copies were refused alike; that is the relay's doing, and the postmaster is told, once
+ * speaks of the message or our session, or all copies that the relay answered for good, and there are two at least, were refused
+ * alike while those that were put off were tried again; that is the relay's doing, and the postmaster is told, once
  * a day for each reply code. Each refusal is judged once, but for those that counted against members until the last copy
  * showed what they have in common: what followed from them is taken back.
  */
@@ -35,8 +36,12 @@ export async function judgeRefusals(parts: JudgeParts, postingId: number): Promi
   if (!posting || !list) return;
   const nobody = (await countStayed(q, postingId)) === 0;
   const all = await refusalsOf(q, postingId);
+  const isAllAlike = nobody && areAlike(all);
+  // Two unknown mailboxes beside a greylisted one are no fault of the relay: the next try shows whether it takes that copy. Not
+  // longer: of one that is put off for days the postmaster would hear as late that nothing goes.
+  if (isAllAlike && all.some((one) => one.ofRecipient === 1) && (await isPutOffOnce(q, postingId))) return;
   // Copies come back one by one: the last of them shows what those before it, counted against members, have in common.
-  const ofRelay = nobody && areAlike(all) ? all : open.filter((one) => one.ofRecipient === 0);
+  const ofRelay = isAllAlike ? all : open.filter((one) => one.ofRecipient === 0);
   const ofMembers = open.filter((one) => !ofRelay.includes(one) && one.ofRecipient === 1);
   const copies = Object.values(await countByState(q, { postingId })).reduce((sum, count) => sum + count, 0);
   const ids = (rows: readonly RefusalRow[]): number[] => rows.map((row) => row.deliveryId);
