@@ -113,7 +113,10 @@ export async function startApp(
   delivering.answer(delivery.wake);
   // What leaves and cannot be written down would leave again.
   void database.lost.then(() => Promise.allSettled([delivery.stop(), relays.close(0)]));
-  const processing = startProcessing({ ...shared, intake: shared }, { atOnce: site.workers * 2 });
+  const processing = startProcessing(
+    { ...shared, findRecipients, intake: shared },
+    { atOnce: site.workers * 2 },
+  );
   await processing.look();
   delivery.wake();
 

@@ -4,13 +4,13 @@ import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { Story } from '../../src/flow/operator/explain.ts';
 import { der, derSequence } from '../../src/pki/der.ts';
 import { refusalsOf } from '../../src/store/refusals.ts';
-import { makeCa } from '../kit/pki.ts';
+import { type Identity, makeCa } from '../kit/pki.ts';
 import { hang, type Sink, type SinkOptions, startSink } from '../kit/sink.ts';
-import { headerOf, mailOf } from '../kit/smime-mime.ts';
+import { headerOf, mailOf, textEntity } from '../kit/smime-mime.ts';
 import { sendMail } from '../kit/smtp-send.ts';
 import { tempFolder } from '../kit/tmp.ts';
 import { clearPost, postHeaders, readCopy, secretEntity, signed, signedAndEncrypted } from './posts.ts';
-import { makeWorld, until, type World, type WorldOptions } from './world.ts';
+import { type List, makeWorld, until, type World, type WorldOptions } from './world.ts';
 
 const worlds: World[] = [];
 afterEach(async () => {
@@ -232,6 +232,71 @@ describe('what no relay can take', () => {
     const small = await world.post(await signedAndEncrypted(alice, list), list.address);
     await world.untilDeliveries(small.id, (all) => all.every((row) => row.state === 'delivered'));
   });
+
+  const ofOneLength = () => [['Message-ID', `<${Date.now()}@client.example>`]] as const;
+  /** How a post of about 100 kB comes, and how its copies leave. */
+  const forms: readonly (readonly [
+    name: string,
+    settings: Readonly<Record<string, string>>,
+    post: (author: Identity, list: List) => Promise<Buffer>,
+  ])[] = [
+    [
+      'signed and encrypted',
+      {},
+      (author, list) => {
+        const entity = textEntity(`${Date.now()}\n${'a line of the text\n'.repeat(5000)}`);
+        return signedAndEncrypted(author, list, { entity, headers: ofOneLength() });
+      },
+    ],
+    [
+      'in clear and 8 bit, signed by the list',
+      { 'send.sign': 'unsigned', 'send.encrypt': 'always', 'accept.signature': 'optional' },
+      async (author, list) =>
+        clearPost(author.address, list.address, ofOneLength(), 'eine Zeile gr\u00fc\u00dft\n'.repeat(5000)),
+    ],
+  ];
+  it.each(forms)(
+    'at the exact octet, %s: what fits for one member goes out, one octet more for none',
+    async (...row) => {
+      const [, settings, make] = row;
+      const extensions = ['PIPELINING', 'SIZE 10000000'];
+      const world = await worldOf({ sink: { extensions } });
+      const alice = await world.person('alice', { key: 'rsa' });
+      const bob = await world.person('bob', { key: 'rsa4096' });
+      const list = await world.list({ members: [alice, bob], settings });
+      const fateWith = async (size: number) => {
+        extensions[1] = `SIZE ${size}`;
+        await world.daemon.stop();
+        await world.restart();
+        return world.post(await make(alice, list), list.address);
+      };
+      const ended = (id: string) =>
+        world.untilDeliveries(id, (all) => all.every((one) => one.finishedAt !== null));
+      await ended((await fateWith(10_000_000)).id);
+      const sizeFor = (member: Identity) =>
+        world.sink.messages.find(({ to }) => to.includes(member.address))?.bytes.length ?? 0;
+      const [least, most] = [sizeFor(alice), sizeFor(bob)];
+      expect(least).toBeGreaterThan(100_000);
+      expect(least).toBeLessThan(most);
+
+      const all = await ended((await fateWith(most)).id);
+      expect(all.map((one) => one.state)).toEqual(['delivered', 'delivered']);
+      const some = await ended((await fateWith(least)).id);
+      expect(some.map((one) => [one.member, one.state, one.reason])).toEqual([
+        [alice.address, 'delivered', null],
+        [bob.address, 'failed', 'too-large-for-relay'],
+      ]);
+      const known = world.sink.messages.length;
+      const none = await fateWith(least - 1);
+      expect(none).toMatchObject({ event: 'refused', reason: 'too-large-for-relay' });
+      expect(await world.deliveries(none.id)).toEqual([]);
+      const told = await world.daemon.run(['explain', none.id]);
+      expect(told.stdout.replace(/\s+/g, ' ')).toContain(`has ${least} octets, the relay takes ${least - 1}`);
+      const notices = () => world.sink.messages.slice(known).flatMap(({ to }) => to);
+      await until(() => notices().includes(list.owner));
+    },
+    90_000,
+  );
 
   it('too large for the relay of one domain: its members fail with that reason, the others have their copies', async () => {
     const narrow = await otherSink({ extensions: ['SIZE 120000'] });

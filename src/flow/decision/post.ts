@@ -87,8 +87,8 @@ export async function decidePost(
   // A held post may yet be released: what its copies would share is fixed now all the same.
   const goesOn = judged.kind === 'authorized' || judged.kind === 'held';
   const fixed = goesOn ? await fixFor(parts, work, report, at) : null;
-  const post = fixed && { work, prepared: fixed.prepared, openedSize };
-  const decision = post ? await unlessUnfit(parts.relays, judged, post) : judged;
+  const post = fixed && { work, prepared: fixed.prepared, openedSize, report };
+  const decision = post ? await unlessUnfit(parts, judged, post) : judged;
   // Who moderates knows already of one that was held and stays so.
   const isTold = work.posting.state === 'held' && decision.kind === 'held';
   const mails = isTold ? [] : await mailsAbout(parts, work, report, decision);

@@ -6,6 +6,7 @@ import type { Database } from '../../store/database.ts';
 import type { MessageRow } from '../../store/messages.ts';
 import type { PostingRow } from '../../store/postings.ts';
 import type { Spool, SpooledMessage } from '../../store/spool.ts';
+import type { FindRecipients } from '../certificates/member-certificate.ts';
 import type { Keyring } from '../lists/keyring.ts';
 import type { ListContext, SiteDefaults } from '../lists/list-context.ts';
 import type { Compose } from '../mail/notify.ts';
@@ -31,6 +32,7 @@ export interface FlowParts {
   readonly workers: CryptoWorkers;
   readonly relays: Pick<Relays, 'misfit'>;
   readonly keyring: Keyring;
+  readonly findRecipients: FindRecipients;
   readonly intermediates: FindIntermediates;
   readonly revocation: RevocationBook;
   readonly compose: Compose;

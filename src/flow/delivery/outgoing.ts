@@ -39,9 +39,13 @@ export interface Outgoing {
   readonly header: Buffer;
   /** The entity to seal; the open cache owns it. Fault: 'key-locked'. */
   toSeal(): Promise<Plaintext>;
+  /** How large that will be; `opened`: the size of what was inside, if the post came encrypted. Fault: 'key-locked'. */
+  octetsToSeal(opened: number | null): Promise<number>;
   /** Head and body of the clear copies. Fault: 'key-locked'. */
   inClear(permit: ClearPermit): Promise<{ readonly head: Buffer; readonly body: ClearBytes }>;
 }
+
+const anyEntity = Buffer.from('Content-Type: text/plain\r\n\r\nx\r\n');
 
 /** With what and how the list signs, and the certificate (SHA-256) for the ledger. */
 interface Signing {
@@ -116,6 +120,14 @@ export function outgoingOf(
       const entity = signed ?? opened;
       parts.cache.put(posting.id, entity);
       return entity;
+    },
+    async octetsToSeal(opened) {
+      const entity = opened === null ? withoutEnvelopeFields(message) : null;
+      if (prepared.sign === 'none') return entity?.length ?? opened ?? 0;
+      // What came encrypted is not signed twice for its size: a signature adds as much to any other entity of 7 bit.
+      const content = entity ?? anyEntity;
+      const made = await parts.workers.sign(content, ...(await signing(true)).how);
+      return made.length + (opened === null ? 0 : opened - content.length);
     },
     async inClear(permit) {
       if (prepared.sign === 'none') return clearCopy(message, clearHeader, permit);

@@ -8,8 +8,24 @@ const cmsOctets = 150;
 
 /**
  * How large every sealed copy is at least, whatever its cipher, recipient and outer header: what is larger than the relay
- * takes even so need not be sealed for anybody. Real copies have up to a few kB more and are looked at one by one.
+ * takes even so need not be sealed for anybody.
  */
 export function leastSealedSize(d: { readonly entity: number; readonly signsList: boolean }): number {
   return encoded(d.entity + cmsOctets + (d.signsList ? signatureOctets : 0));
+}
+
+/** More than our own outer fields, those of the content, certificates in a signature and a RecipientInfo take. */
+const aroundOctets = 64 * 1024;
+
+/**
+ * What no sealed copy for one recipient is larger than: a relay that takes so much need not be asked more exactly. `header` is
+ * that of the post as it came, which is in the copies; what the list signs is brought to 7 bit before (RFC 2045 6.7: three
+ * octets for one, and soft line ends).
+ */
+export function mostSealedSize(d: {
+  readonly entity: number;
+  readonly signsList: boolean;
+  readonly header: number;
+}): number {
+  return encoded(d.header + (d.signsList ? Math.ceil(d.entity * 3.2) : d.entity) + aroundOctets);
 }
