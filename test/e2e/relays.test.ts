@@ -298,6 +298,27 @@ describe('what no relay can take', () => {
     90_000,
   );
 
+  it('at the exact octet, in clear: one octet more is refused', async () => {
+    const extensions = ['PIPELINING', 'SIZE 10000000'];
+    const world = await worldOf({ sink: { extensions } });
+    const list = await world.list({ bare: ['alice@example.org', 'bob@example.org'] });
+    const fateWith = async (size: number) => {
+      extensions[1] = `SIZE ${size}`;
+      await world.daemon.stop();
+      await world.restart();
+      const post = clearPost('alice@example.org', list.address, ofOneLength(), 'a line\n'.repeat(15_000));
+      return world.post(post, list.address);
+    };
+    await fateWith(10_000_000);
+    const [copy] = await world.mailTo('bob@example.org');
+    const octets = copy?.bytes.length ?? 0;
+    const fits = await fateWith(octets);
+    await world.untilDeliveries(fits.id, (all) => all.every((row) => row.state === 'delivered'));
+    const fate = await fateWith(octets - 1);
+    expect(fate).toMatchObject({ event: 'refused', reason: 'too-large-for-relay' });
+    expect(await world.deliveries(fate.id)).toEqual([]);
+  }, 60_000);
+
   it('too large for the relay of one domain: its members fail with that reason, the others have their copies', async () => {
     const narrow = await otherSink({ extensions: ['SIZE 120000'] });
     const world = await worldOf({

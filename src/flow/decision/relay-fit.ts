@@ -5,9 +5,10 @@ import type { Findings } from '../../smime/open.ts';
 import type { Needs } from '../../smtp/capabilities.ts';
 import type { Outcome } from '../../smtp/outcome.ts';
 import { smallestCopies } from '../delivery/copy-sizes.ts';
+import { distributionHeader } from '../delivery/distribution-header.ts';
 import { outgoingOf } from '../delivery/outgoing.ts';
 import type { Decision } from '../post/authorize.ts';
-import type { Prepared } from '../post/prepare.ts';
+import { clearOctets, type Prepared } from '../post/prepare.ts';
 import { leastSealedSize, mostSealedSize } from '../post/sealed-size.ts';
 import { receivedBits, toJson, verdictRecord } from '../post/verdict-record.ts';
 import type { FlowParts, PostingWork } from './posting-work.ts';
@@ -44,18 +45,23 @@ async function misfitOfAll(parts: FitParts, post: ToFit): Promise<Outcome | null
   const { mode, sign } = prepared;
   const { requireTls } = work.message.envelope;
   const { bytes } = work.spooled;
-  const { bodyStart: header } = work.outer?.entity ?? parseEntity(bytes);
-  const body = bytes.subarray(header);
+  const message = work.outer?.entity ?? parseEntity(bytes);
+  const body = bytes.subarray(message.bodyStart);
   const entity = openedSize ?? body.length;
   // What the list signs is 7 bit (RFC 8551 3.1.3); of copies that are sealed where the member can, none may need it.
   const body8bit = mode === 'clear' && sign === 'none' && !isAscii(body);
   const needs = (octets: number): Needs => ({ octets, smtpUtf8: false, body8bit, requireTls });
   const signsList = sign !== 'none';
-  const octets = mode === 'sealed' ? leastSealedSize({ entity, signsList }) : entity;
-  if (octets <= alwaysTaken && !body8bit && !requireTls) return null;
-  const misfit = await parts.relays.misfit(needs(octets));
-  if (misfit !== null || mode !== 'sealed') return misfit;
-  const most = mostSealedSize({ entity, signsList, header });
+  const least = mode === 'sealed' ? leastSealedSize({ entity, signsList }) : entity;
+  if (least <= alwaysTaken && !body8bit && !requireTls) return null;
+  if (mode !== 'sealed') {
+    // What is signed in clear is larger yet, and so is what is sealed where the member can.
+    const header = distributionHeader(message, work.list, prepared, 'clear');
+    return parts.relays.misfit(needs(clearOctets(message, header)));
+  }
+  const misfit = await parts.relays.misfit(needs(least));
+  if (misfit !== null) return misfit;
+  const most = mostSealedSize({ entity, signsList, header: message.bodyStart });
   return (await parts.relays.misfit(needs(most))) && misfitOfSmallest(parts, post, needs);
 }
 

@@ -109,6 +109,11 @@ export function clearCopy(
   return { head: asItCame(message, header), body: brandClear(bodyBytes(message)) };
 }
 
+/** How large a copy is that leaves as `clearCopy` makes it. */
+export function clearOctets(message: Entity, header: Buffer): number {
+  return asItCame(message, header).length + bodyBytes(message).length;
+}
+
 /** A post that came in clear, as it leaves signed by the list: `signed` is the whole entity with its Content-* fields. */
 export function signedClearCopy(
   signed: Buffer,
