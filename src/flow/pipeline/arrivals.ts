@@ -15,8 +15,14 @@ export const mostTogether = 20;
 /** How long the intake waits, after one that came alone, for others to share the next transaction. */
 const gatherMs = 10;
 
-/** Has arrivals taken in by `takeIn`, which must not reject: those that come while it works are its next group. */
-export function openArrivals(takeIn: (group: readonly Arrival[]) => Promise<void>): Arrivals {
+/**
+ * Has arrivals taken in by `takeIn`, which must not reject: those that come while it works are its next group. `giveWay` is
+ * awaited before each.
+ */
+export function openArrivals(
+  takeIn: (group: readonly Arrival[]) => Promise<void>,
+  giveWay: () => Promise<void>,
+): Arrivals {
   const arrived: Arrival[] = [];
   const ids = new Set<string>();
   let isTakingIn = false;
@@ -25,6 +31,7 @@ export function openArrivals(takeIn: (group: readonly Arrival[]) => Promise<void
   const takeAllIn = async (): Promise<void> => {
     isTakingIn = true;
     while (arrived.length > 0) {
+      await giveWay();
       const group = arrived.splice(0, mostTogether);
       const others = pause(arrived.length > 0 ? 0 : gatherMs);
       await takeIn(group);

@@ -1,4 +1,5 @@
 import { wordsOf } from '../../base/errors.ts';
+import { openGiveWay } from '../../base/give-way.ts';
 import { chunksOf } from '../../store/chunks.ts';
 import { judgeAgain } from '../../store/judge-again.ts';
 import { dueMessages, retryUnopened } from '../../store/messages.ts';
@@ -52,8 +53,13 @@ export function startProcessing(
       parts.log.error(event, { id, detail: wordsOf(error) });
     }
   };
+  const giveWay = openGiveWay();
   const messages = atOnce(d.atOnce, (id) =>
-    guarded('processing-failed', id, () => processMessage(parts, id)),
+    guarded('processing-failed', id, async () => {
+      // Clients that wait for their 250 come first.
+      await giveWay();
+      await processMessage(parts, id);
+    }),
   );
   const takeIn = async (group: readonly Arrival[]): Promise<void> => {
     try {
@@ -64,7 +70,7 @@ export function startProcessing(
     }
     for (const { id } of group) messages.take(id);
   };
-  const arrivals = openArrivals(takeIn);
+  const arrivals = openArrivals(takeIn, giveWay);
 
   const lookOnce = async (): Promise<void> => {
     const { q } = parts.database;
