@@ -36,6 +36,9 @@ process.exit(isViolated ? 1 : 0);
 function print({
   faults,
   points,
+  commandPoints,
+  commands,
+  unmet,
   messages,
   pairs,
   quarantined,
@@ -60,8 +63,12 @@ function print({
     ['seed', seed],
     ['took', `${Math.round((Date.now() - began) / 1000)} s, ${rounds} rounds`],
     ['faults', list(faults)],
-    ['named points', `${points.met} met, killed at ${points.killedAt} of them`],
+    ['points', reached(points)],
     ...points.never.map((point) => ['  not at', point]),
+    ...unmet.map((site) => ['  not met', site]),
+    ['commands', `${commands.run} run beside it, ${commands.died} of them killed and run again`],
+    ['their points', reached(commandPoints)],
+    ...commandPoints.never.map((point) => ['  not at', point]),
     ['messages', `${messages.offered} offered, ${messages.accepted} answered with 250`],
     ['quarantine', `${quarantined} taken out by an operator: their worker was ended twice`],
     ['copies owed', list(pairs)],
@@ -73,7 +80,22 @@ function print({
   ];
   console.log('');
   for (const [name, value] of rows) console.log(`${name.padEnd(14)}${value}`);
+  for (const [count, names] of byHits({ ...points.hits, ...commandPoints.hits }))
+    console.log(`${`died ${count}`.padEnd(14)}${names.join('; ')}`);
   for (const violation of violations) console.log(`VIOLATION ${violation}`);
+}
+
+/** Points by how often a process died there, the seldomest first. */
+function byHits(hits) {
+  const found = new Map();
+  for (const [point, count] of Object.entries(hits))
+    if (count > 0) found.set(count, [...(found.get(count) ?? []), point]);
+  return [...found].sort(([a], [b]) => a - b);
+}
+
+function reached({ hits, never }) {
+  const counts = Object.values(hits);
+  return `died at ${counts.filter((count) => count > 0).length} of ${counts.length} that were met; ${never.length} left`;
 }
 
 /** Beside the code, links to the program, its packages and the preload. */

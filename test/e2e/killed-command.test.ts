@@ -34,7 +34,7 @@ function site() {
   chmodSync(join(root, 'etc/reseal.yaml'), 0o600);
   const run = (args: readonly string[], point = 'none'): Ran => {
     const [seen, fired, disk] = ['seen', 'fired', 'disk'].map((name) => join(notes, name));
-    const order = { root, seen, fired, disk, point, nth: 1, act: 'kill' };
+    const order = { root, seen, fired, disk, kill: { point, nth: 1 } };
     return spawnSync(
       process.execPath,
       [

@@ -1,10 +1,12 @@
 /* A disk that fails to order, put before the C library by LD_PRELOAD: it reaches Node's files and SQLite's alike.
    The file named by FAILING_DISK holds one order, `CALLS ERRNO PATH SKIP`: of the calls in CALLS (commas between them)
-   on paths that contain PATH all fail with ERRNO after the first SKIP. No file, no failure. */
+   on paths that contain PATH (end with it, if it ends with `$`) all fail with ERRNO after the first SKIP; a negative
+   ERRNO is a signal that the process gets instead. No file, no failure. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,6 +18,12 @@
 
 static atomic_long met;
 static char last[512];
+
+static int is_meant(const char *path, const char *part) {
+  size_t end = strlen(part) - 1, length = strlen(path);
+  if (part[end] != '$') return strstr(path, part) != NULL;
+  return length >= end && strncmp(path + length - end, part, end) == 0;
+}
 
 static int fails(const char *call, const char *path) {
   const char *control = getenv("FAILING_DISK");
@@ -37,8 +45,10 @@ static int fails(const char *call, const char *path) {
   char wanted[220], named[40];
   snprintf(wanted, sizeof wanted, ",%s,", calls);
   snprintf(named, sizeof named, ",%s,", call);
-  if (strstr(wanted, named) == NULL || strstr(path, part) == NULL) return 0;
-  return atomic_fetch_add(&met, 1) < skip ? 0 : code;
+  if (strstr(wanted, named) == NULL || !is_meant(path, part)) return 0;
+  if (atomic_fetch_add(&met, 1) < skip) return 0;
+  if (code < 0) kill(getpid(), -code);
+  return code < 0 ? 0 : code;
 }
 
 static int fails_at(const char *call, int fd) {

@@ -11,8 +11,10 @@ export type DiskCall = 'create' | 'write' | 'sync' | 'truncate' | 'rename' | 'un
 export interface FailingDisk {
   /** For the program under test. */
   readonly env: Readonly<Record<string, string>>;
-  /** From now on these calls fail on paths that contain `path`, but for the first `skip` of them. */
+  /** From now on these calls fail on paths that contain `path` (`…$`: end with it), but for the first `skip` of them. */
   fail(calls: readonly DiskCall[], code: 'ENOSPC' | 'EROFS' | 'EIO', path: string, skip?: number): void;
+  /** The process is killed at one of these calls, before it is carried out. */
+  kill(calls: readonly DiskCall[], path: string, skip: number): void;
   /** All is well again. */
   mend(): void;
 }
@@ -27,12 +29,14 @@ export function makeFailingDisk(): FailingDisk {
   const made = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, source, '-ldl']);
   if (made.status !== 0) throw new Error(`cc said: ${made.stderr}`);
   const order = join(folder, 'order');
+  const write = (calls: readonly DiskCall[], code: number, path: string, skip: number): void => {
+    writeFileSync(`${order}.new`, `${calls.join(',')} ${code} ${path} ${skip}\n`);
+    renameSync(`${order}.new`, order);
+  };
   return {
     env: { LD_PRELOAD: library, FAILING_DISK: order },
-    fail: (calls, code, path, skip = 0) => {
-      writeFileSync(`${order}.new`, `${calls.join(',')} ${constants.errno[code]} ${path} ${skip}\n`);
-      renameSync(`${order}.new`, order);
-    },
+    fail: (calls, code, path, skip = 0) => write(calls, constants.errno[code], path, skip),
+    kill: (calls, path, skip) => write(calls, -constants.signals.SIGKILL, path, skip),
     mend: () => rmSync(order, { force: true }),
   };
 }

@@ -3,26 +3,38 @@
 //   seen   file to which each named point is added when it is met the first time
 //   disk   file that says what is wrong with the disk now, if anything: `full`, `fsync` or `log`
 //   fired  file that is told when the order was carried out
-//   point, nth, act   `kill` (SIGKILL of this process) or `end-worker`, at the n-th time that this point is met
-//   spared   instead of `point` and `nth`: at the first point that is none of these
+//   who    stands before each name: points of a command are not the daemon's
+//   kill   {point, nth}: SIGKILL of this process at the n-th time that this point is met; or {spared}: at the first
+//          point that is none of these; `from` not before SIGTERM came, or `disk` says something
+//   endWorker   {point, nth}: the worker ends then; {point, each: true}: each time
 //   hourMs what an hour's repetition takes instead
+//   sites  file that gets the name of every transaction of the daemon's, met or not, if it is not there
 // Test only: the program knows nothing of this file, and has no switch for it.
-import calls, { appendFileSync, readFileSync } from 'node:fs';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import calls, { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { Socket } from 'node:net';
-import { relative } from 'node:path';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { isMainThread, Worker } from 'node:worker_threads';
 
 const order = JSON.parse(process.env.RESEAL_KILL_POINTS ?? '{}');
 const counts = new Map();
-const spared = order.spared && new Set(order.spared);
+const { kill = {}, endWorker = {} } = order;
+const spared = kill.spared && new Set(kill.spared);
 const root = order.root ?? '/';
+const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
+
+let stops = false;
 
 if (isMainThread && order.root) {
+  // First of all, so that the order holds when the program hears of it.
+  if (kill.from === 'SIGTERM') process.once('SIGTERM', () => void (stops = true));
   nameFileCalls();
   nameSpoolCalls();
   syncBuiltinESMExports();
+  await nameTransactions();
   nameStatements();
   nameSockets();
   nameWorkers();
@@ -30,13 +42,18 @@ if (isMainThread && order.root) {
 }
 
 /** The process is here, before or after something. */
-function at(point, worker = null) {
+function at(moment, worker = null) {
+  const point = order.who ? `${order.who}: ${moment}` : moment;
   const n = (counts.get(point) ?? 0) + 1;
   counts.set(point, n);
   if (n === 1) appendFileSync(order.seen, `${point}\n`);
-  if (spared ? spared.has(point) : point !== order.point || n !== order.nth) return;
-  appendFileSync(order.fired, `${order.act} ${point}\n`);
-  if (order.act === 'end-worker') return void worker?.terminate();
+  if (worker && point === endWorker.point && (endWorker.each || n === endWorker.nth)) {
+    appendFileSync(order.fired, `end-worker ${point}\n`);
+    return void worker.terminate();
+  }
+  if (spared ? spared.has(point) : point !== kill.point || n !== kill.nth) return;
+  if ((kill.from === 'SIGTERM' && !stops) || (kill.from === 'disk' && disk() === '')) return;
+  appendFileSync(order.fired, `kill ${point}\n`);
   process.kill(process.pid, 'SIGKILL');
   for (;;);
 }
@@ -79,9 +96,11 @@ function placeOf(path) {
 }
 
 function nameFileCalls() {
-  const real = { open: fs.open, rename: fs.rename, unlink: fs.unlink };
+  const real = { open: fs.open, rename: fs.rename, unlink: fs.unlink, link: fs.link, rm: fs.rm };
   fs.rename = (from, to) => aroundAsync(`rename to ${placeOf(to)}`, () => real.rename(from, to));
+  fs.link = (from, to) => aroundAsync(`link to ${placeOf(to)}`, () => real.link(from, to));
   fs.unlink = (path) => aroundAsync(`unlink ${placeOf(path)}`, () => real.unlink(path));
+  fs.rm = (path, options) => aroundAsync(`remove ${placeOf(path)}`, () => real.rm(path, options));
   fs.open = async (path, flags, mode) => {
     const place = placeOf(path);
     if (place === null) return real.open(path, flags, mode);
@@ -90,7 +109,8 @@ function nameFileCalls() {
     const handle = isNew
       ? await aroundAsync(`create ${place}`, () => real.open(path, flags, mode))
       : await real.open(path, flags, mode);
-    const { sync, datasync, writeFile } = handle;
+    const { sync, datasync, write, writeFile } = handle;
+    handle.write = (...values) => aroundAsync(`write ${place}`, () => write.apply(handle, values));
     handle.sync = () =>
       aroundAsync(`fsync ${place}`, () => {
         if (disk() === 'fsync' && Math.random() < 0.5) throw failure('EIO', 'fsync');
@@ -165,12 +185,66 @@ function nameSpoolCalls() {
   };
 }
 
-/** Transactions by the tables that they wrote to, other writes by their own. */
+/** Whose transaction it is: the place in the program that asked for it. */
+const transaction = new AsyncLocalStorage();
+
+async function nameTransactions() {
+  if (order.sites && !existsSync(order.sites)) writeFileSync(order.sites, allSites().join('\n'));
+  const { Kysely } = await import('kysely');
+  const begin = Kysely.prototype.transaction;
+  Kysely.prototype.transaction = function () {
+    const site = siteNow();
+    const builder = begin.call(this);
+    const execute = builder.execute.bind(builder);
+    builder.execute = (work) => transaction.run(site, () => execute(work));
+    return builder;
+  };
+}
+
+/** `filePost in flow/decision/post`, for the line of a compiled file that calls `database.write`. */
+function siteAt(file, line) {
+  const lines = readFileSync(join(dist, file), 'utf8').split('\n');
+  const named = (n) => {
+    const above = lines.slice(0, n).findLast((one) => /^(export )?(async )?function \w|^(export )?const \w+ = |^export class/.test(one));
+    return /(?:function|const|class) (\w+)/.exec(above ?? '')?.[1] ?? 'top';
+  };
+  const sites = lines.flatMap((one, n) => (/database\.write\(/.test(one) ? [n + 1] : []));
+  const alike = sites.filter((n) => named(n) === named(line));
+  const number = alike.length > 1 ? ` ${alike.indexOf(line) + 1}` : '';
+  return `${named(line)}${number} in ${file.replace(/\.js$/, '')}`;
+}
+
+function siteNow() {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 30;
+  const { stack } = new Error();
+  Error.stackTraceLimit = limit;
+  for (const frame of stack.split('\n')) {
+    const [, path, line] = /file:\/\/(\/[^:]+):(\d+):\d+/.exec(frame) ?? [];
+    if (!path?.startsWith(dist) || path === `${dist}store/database.js`) continue;
+    return siteAt(path.slice(dist.length), Number(line));
+  }
+  return 'unknown';
+}
+
+/** What only commands call stands in `operator` and `cli`. */
+function allSites() {
+  const files = readdirSync(dist, { recursive: true }).filter((name) => name.endsWith('.js'));
+  return files
+    .filter((file) => !/^cli\/|^flow\/operator\//.test(file))
+    .flatMap((file) =>
+      readFileSync(join(dist, file), 'utf8')
+        .split('\n')
+        .flatMap((one, n) => (/database\.write\(/.test(one) ? [`commit of ${siteAt(file, n + 1)}`] : [])),
+    )
+    .sort();
+}
+
+/** Transactions by who asked for them, other writes by their table. */
 function nameStatements() {
   const SQLite = createRequire(import.meta.url)('better-sqlite3');
   const prepare = SQLite.prototype.prepare;
   const full = new WeakMap();
-  const written = new WeakMap();
   SQLite.prototype.prepare = function (text) {
     const statement = prepare.call(this, text);
     const [, write, table] = /^\s*(insert into|update|delete from)\s+"?(\w+)/i.exec(text) ?? [];
@@ -185,17 +259,9 @@ function nameStatements() {
           full.set(this, isFull);
           this.pragma(`max_page_count = ${isFull ? 1 : 1073741823}`);
         }
-        const tables = written.get(this) ?? new Set();
-        written.set(this, tables);
-        if (isCommit) {
-          const point = `commit of ${[...tables].sort().join(', ')}`;
-          tables.clear();
-          return around(point, () => real.apply(statement, values));
-        }
-        if (!write) tables.clear();
-        if (write && this.inTransaction) tables.add(table);
-        if (!write || this.inTransaction) return real.apply(statement, values);
-        return around(`${write.toLowerCase()} ${table}`, () => real.apply(statement, values));
+        const call = () => real.apply(statement, values);
+        if (isCommit) return around(`commit of ${transaction.getStore() ?? 'nobody'}`, call);
+        return write && !this.inTransaction ? around(`${write.toLowerCase()} ${table}`, call) : call();
       };
     }
     return statement;

@@ -1,15 +1,18 @@
-import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Random, randomOf } from '../fuzz/random.ts';
 import { canForget, type ForgetfulDisk, makeForgetfulDisk } from '../kit/forgetful-disk.ts';
 import type { Identity } from '../kit/pki.ts';
 import { type Auditor, makeAuditor } from './auditor.ts';
-import { passTime, retryQuarantined } from './due.ts';
-import { type Fault, type Known, planRound, type Round, wordsOfFault } from './plan.ts';
+import { type Chores, makeChores } from './chores.ts';
+import { makeOld, passTime, retryQuarantined } from './due.ts';
+import { type Fault, planRound, pointOf, type Round, wordsOfFault } from './plan.ts';
+import { type PointReport, type Points, pointsOf, unmet } from './points.ts';
 import { isSafeToRepeat, makePost, type Post, sendAll, sendOne, usualKind } from './posts.ts';
 import { moods, startTortureRelay, type TortureRelay } from './relay.ts';
 import { makeSite, type TortureSite } from './site.ts';
+import { makeSpecials, type Specials } from './special.ts';
 import { type DiskTrouble, type Ending, type Notes, startVictim, takeNotes, type Victim } from './victim.ts';
 
 export interface TortureOptions {
@@ -27,12 +30,12 @@ export interface TortureReport {
   readonly seed: number;
   readonly rounds: number;
   readonly faults: Readonly<Record<string, number>>;
-  readonly points: {
-    readonly met: number;
-    readonly killedAt: number;
-    /** Points that no daemon died at, and why. */
-    readonly never: readonly string[];
-  };
+  /** Where daemons died, and where commands did. */
+  readonly points: PointReport;
+  readonly commandPoints: PointReport;
+  /** Transactions of the program that nothing brought about. */
+  readonly unmet: readonly string[];
+  readonly commands: { readonly run: number; readonly died: number };
   /** Messages that an operator took out of quarantine: their worker was ended twice. */
   readonly quarantined: number;
   readonly messages: { readonly offered: number; readonly accepted: number };
@@ -77,44 +80,71 @@ class Campaign {
   readonly #site: TortureSite;
   readonly #notes: Notes;
   readonly #auditor: Auditor;
-  readonly #posts: Post[] = [];
+  readonly #posts: Post[];
   readonly #newcomers: Identity[] = [];
   readonly #faults = new Map<string, number>();
-  /** In what rounds each point was met. */
-  readonly #metIn = new Map<string, Set<string>>();
+  readonly #points: Points;
+  readonly #commandPoints: Points;
+  readonly #chores: Chores;
+  readonly #specials: Specials;
+  readonly #commands = { run: 0, died: 0 };
   readonly #disk: ForgetfulDisk | null;
-  #seen = 0;
-  #fired = 0;
   #quarantined = 0;
+  /** Whether the last daemon that was to die at a new point took nothing before. */
+  #isVain = false;
 
-  private constructor(options: TortureOptions, relay: TortureRelay, site: TortureSite) {
+  private constructor(
+    options: TortureOptions,
+    d: { relay: TortureRelay; site: TortureSite; posts: Post[]; specials: Specials },
+  ) {
+    const { relay, site, posts, specials } = d;
     this.#options = options;
     this.relay = relay;
     this.#site = site;
+    this.#posts = posts;
+    this.#specials = specials;
     this.#notes = takeNotes(join(options.folder, 'notes'));
+    this.#points = pointsOf(this.#notes);
+    const notes = takeNotes(join(options.folder, 'notes/commands'));
+    this.#commandPoints = pointsOf(notes);
     this.#disk = canForget() ? makeForgetfulDisk(join(site.root, 'spool')) : null;
     const scratch = join(options.folder, 'scratch');
     mkdirSync(scratch);
     const { folder, say } = options;
     this.#auditor = makeAuditor({ site, relay, posts: this.#posts, folder, scratch, connections, say });
+    this.#chores = makeChores({
+      site,
+      notes,
+      folder: join(options.folder, 'chores'),
+      posts,
+      killedAt: () => this.#commandPoints.known().killedAt,
+      wrong: (words) => this.#wrong(words),
+    });
   }
 
   static async begin(options: TortureOptions): Promise<Campaign> {
     const relay = await startTortureRelay(randomOf(options.seed, -1));
     const root = mkdtempSync(join(options.folder, 'site-'));
-    return new Campaign(options, relay, await makeSite(root, { relayPort: relay.sink.port, connections }));
+    const site = await makeSite(root, { relayPort: relay.sink.port, connections });
+    const posts: Post[] = [];
+    const specials = await makeSpecials({ site, relay, posts });
+    return new Campaign(options, { relay, site, posts, specials });
   }
 
   /** One life of the daemon: load, a fault, and the books after it. */
   async round(index: number): Promise<void> {
     const random = randomOf(this.#options.seed, index);
-    const round = planRound(random, this.#known());
+    const planned = planRound(random, this.#points.known());
+    // While daemons die of new points before they take anything, nothing needs to be made for them.
+    const isVain = this.#isVain && isHunt(planned.fault);
+    const round = isVain ? { ...planned, posts: 2, specials: [], joins: false, withWide: false } : planned;
     const { fault } = round;
     const where = `round ${index}, ${wordsOfFault(fault)}${round.powerCut ? ', power cut' : ''}${round.mood ? `, relay ${round.mood}` : ''}`;
     this.#auditor.enter(where);
     const posts = await this.#makePosts(random, round);
     if (round.passesMs > 0 && index > 0) await passTime(this.#site.root, round.passesMs);
-    const order = 'order' in fault ? fault.order : null;
+    if (round.ages && index > 0) await makeOld(this.#site.root, this.#site.side.id);
+    const order = 'order' in fault ? fault.order : {};
     const disk = round.powerCut ? this.#disk : null;
     disk?.begin();
     const victim = startVictim(this.#site.root, {
@@ -123,18 +153,23 @@ class Campaign {
       hourMs: round.hourMs,
       ...(disk ? { env: disk.env } : {}),
     });
+    if (fault.kind === 'kill-in-database') this.#notes.killInDatabase(fault.moment, fault.skip);
     const port = await victim.ready;
-    if (port !== null) await this.#live(victim, port, round, posts);
+    if (port !== null) this.#auditor.expectEmptyTmp();
+    const life = port === null ? null : this.#live(victim, port, round, posts);
+    await Promise.all([life, this.#doChores(random, round.chores)]);
     const ending = await victim.ended;
     this.#notes.mendDisk();
     this.relay.mood = null;
     this.#judgeEnding(ending, fault);
+    this.#commandPoints.noteRound('commands');
     if (disk && ending.signal === 'SIGKILL') {
       this.#count('power cut with it');
       disk.cut();
     }
     await this.#auditor.audit(index % 20 === 19);
     const answered = posts.filter((post) => post.accepted.length > 0).length;
+    if (isHunt(fault)) this.#isVain = answered === 0;
     this.#options.say(
       `${where}: ${answered} of ${posts.length} accepted, ${this.#auditor.inDoubt.at(-1)} in doubt`,
     );
@@ -156,8 +191,23 @@ class Campaign {
     const again = this.#posts.filter(
       (post) => post.accepted.length === 0 && post.answers.length > 0 && isSafeToRepeat(post),
     );
+    for (const kind of round.specials) {
+      const special = await this.#specials.make(kind, random);
+      if (special) posts.push(special);
+    }
     this.#posts.push(...posts);
     return [...posts, ...again.slice(-3)];
+  }
+
+  /** Commands beside the daemon, or where it was. */
+  async #doChores(random: Random, count: number): Promise<void> {
+    for (let n = 0; n < count; n++) {
+      const done = await this.#chores.run(random);
+      if (!done) continue;
+      this.#commands.run++;
+      if (done.died) this.#commands.died++;
+      this.#options.say(`  ${done.words}${done.died ? ', killed and run again' : ''}`);
+    }
   }
 
   #hasWritten(newcomer: Identity): boolean {
@@ -166,7 +216,6 @@ class Campaign {
 
   async #live(victim: Victim, port: number, round: Round, posts: readonly Post[]): Promise<void> {
     const { fault, sessions } = round;
-    this.#auditor.expectEmptyTmp();
     this.relay.mood = round.mood === null ? null : (moods[round.mood] ?? null);
     const load = sendAll(posts, { port, sessions, isOver: victim.isOver });
     switch (fault.kind) {
@@ -174,8 +223,18 @@ class Campaign {
         await Promise.race([victim.ended, load.then(() => this.#untilQuiet(victim))]);
         victim.signal('SIGKILL');
         break;
+      case 'kill-in-database': {
+        await Promise.race([victim.ended, load.then(() => this.#untilQuiet(victim))]);
+        // Stopping, it does what is left to do in the database.
+        victim.signal('SIGTERM');
+        break;
+      }
       case 'end-worker':
         await load;
+        await this.#untilQuiet(victim);
+        // What broke is tried once more.
+        await passTime(this.#site.root, hourMs);
+        await pause(300);
         await this.#untilQuiet(victim);
         victim.signal('SIGKILL');
         break;
@@ -184,7 +243,8 @@ class Campaign {
         victim.signal('SIGKILL');
         break;
       case 'terminate':
-        await pause(fault.ms);
+        if (fault.ms !== null) await pause(fault.ms);
+        else await load.then(() => this.#untilQuiet(victim));
         victim.signal('SIGTERM');
         break;
       case 'disk':
@@ -207,6 +267,7 @@ class Campaign {
     for (const post of during) await sendOne(post, port);
     await pause(500);
     this.#notes.mendDisk();
+    if (victim.isOver() && trouble !== 'log') return;
     const codes = during.flatMap((post) => post.answers);
     // A lost database ends the daemon: who comes then hears 421, or nothing.
     const right: readonly (number | null)[] =
@@ -216,6 +277,7 @@ class Campaign {
     if (trouble === 'log') return void (await victim.ended);
     const after = make();
     await sendOne(after, port);
+    if (victim.isOver()) return;
     if (after.accepted.length === 0) this.#wrong(`after the disk was mended: ${after.answers.join(', ')}`);
     const got = (): boolean => {
       this.relay.read();
@@ -240,16 +302,21 @@ class Campaign {
   }
 
   #judgeEnding({ code, signal, noise }: Ending, fault: Fault): void {
-    const { name, isMet } = this.#nameOf(fault);
+    const died = signal === 'SIGKILL';
+    const isFired = this.#points.hasFired();
+    // Nobody else kills it then.
+    const isInDatabase = fault.kind === 'kill-in-database' && died;
+    if (fault.kind === 'kill-in-database' && died) this.#points.noteKill(pointOf(fault.moment));
+    const name = this.#nameOf(fault, isFired || isInDatabase);
     this.#count(name);
-    this.#noteSeen(name);
-    const isKilled = isMet && fault.kind === 'terminate';
-    const isStopped = fault.kind === 'terminate' || (fault.kind === 'disk' && fault.trouble === 'log');
+    this.#points.noteRound(name);
+    const isLog = fault.kind === 'disk' && fault.trouble === 'log';
+    const isStopped = fault.kind === 'terminate' || fault.kind === 'kill-in-database' || isLog;
     // It cannot write down that it stops, and says so.
-    const isTold = isStopped && fault.kind === 'disk';
-    const strange = noise.filter((line) => !(isTold && line.includes('the disk did not take')));
+    const strange = noise.filter((line) => !(isLog && line.includes('the disk did not take')));
     // EX_IOERR of sysexits.h: systemd starts it again.
-    const isRight = isStopped && !isKilled ? code === 0 || (isTold && code === 74) : signal === 'SIGKILL';
+    const isKilled = isFired || isInDatabase;
+    const isRight = isStopped && !isKilled ? code === 0 || (isLog && code === 74) : died;
     if (!isRight) this.#wrong(`the daemon ended with ${signal ?? code}: ${noise.slice(-5).join(' | ')}`);
     if (strange.length > 0) this.#wrong(`on stderr: ${strange.slice(0, 5).join(' | ')}`);
   }
@@ -261,12 +328,13 @@ class Campaign {
   /** Lets everything come to its end, and settles the accounts. */
   async end(): Promise<void> {
     this.#auditor.enter('at the end');
-    const victim = startVictim(this.#site.root, { notes: this.#notes, order: null, hourMs: 500 });
+    const victim = startVictim(this.#site.root, { notes: this.#notes, order: {}, hourMs: 500 });
     const port = await victim.ready;
     const unsent = this.#newcomers.filter((one) => !this.#hasWritten(one));
     const last = unsent.map((one) => makePost(this.#site, 'certificate', one, 100));
     this.#posts.push(...last);
     if (port !== null) await sendAll(last, { port, sessions: 1, isOver: victim.isOver });
+    await this.#chores.decideAll();
     const isDone = async (): Promise<boolean> => {
       await passTime(this.#site.root, hourMs);
       this.#quarantined += await retryQuarantined(this.#site.root);
@@ -280,55 +348,28 @@ class Campaign {
     if (port !== null && !(await soon(agrees, 10_000)))
       this.#wrong(`the certificate directory: ${await this.#auditor.directoryDiffers()}`);
     victim.signal('SIGTERM');
-    this.#judgeEnding(await victim.ended, { kind: 'terminate', ms: 0, order: null });
+    this.#judgeEnding(await victim.ended, { kind: 'terminate', ms: null, order: {} });
     await this.#auditor.close();
   }
 
-  #known(): Known {
-    const killedAt = lines(this.#notes.fired).flatMap((line) => /^kill (.*)$/.exec(line)?.[1] ?? []);
-    return { seen: lines(this.#notes.seen), killedAt };
-  }
-
-  /** Notes in what kind of round the last daemon met its points. */
-  #noteSeen(kind: string): void {
-    const all = readFileSync(this.#notes.seen, 'utf8');
-    for (const point of all.slice(this.#seen).split('\n').filter(Boolean))
-      this.#metIn.set(point, (this.#metIn.get(point) ?? new Set()).add(kind));
-    this.#seen = all.length;
-  }
-
-  #neverKilledAt(): string[] {
-    const { seen, killedAt } = this.#known();
-    return seen
-      .filter((point) => !killedAt.includes(point))
-      .map((point) => {
-        const kinds = [...(this.#metIn.get(point) ?? [])];
-        // Where daemons are killed at points, it is only a matter of rounds.
-        const isRare = !kinds.some((kind) => kind.startsWith(atPoint) || kind.startsWith(whenQuiet));
-        return `${point}: ${isRare ? `met only in rounds with ${kinds.join('; ')}` : 'not met when a daemon was to die there'}`;
-      });
-  }
-
   /** What really happened: a point that was not met in a round is not where the daemon died. */
-  #nameOf(fault: Fault): { name: string; isMet: boolean } {
-    const fired = readFileSync(this.#notes.fired, 'utf8').length;
-    const isMet = fired > this.#fired;
-    this.#fired = fired;
-    const nameOf = (): string => {
-      switch (fault.kind) {
-        case 'kill-at':
-          return isMet ? atPoint : whenQuiet;
-        case 'kill-after':
-          return 'kill -9 at some moment';
-        case 'terminate':
-          return isMet ? `${atPoint}, before or after SIGTERM` : 'SIGTERM';
-        case 'end-worker':
-          return isMet ? 'worker ended, then kill -9' : whenQuiet;
-        case 'disk':
-          return `${wordsOfFault(fault)}, then ${fault.trouble === 'log' ? 'SIGTERM' : 'kill -9'}`;
+  #nameOf(fault: Fault, isMet: boolean): string {
+    switch (fault.kind) {
+      case 'kill-at':
+        return isMet ? atPoint : whenQuiet;
+      case 'kill-after':
+        return 'kill -9 at some moment';
+      case 'terminate':
+        return isMet ? `${atPoint} after SIGTERM` : 'SIGTERM';
+      case 'kill-in-database':
+        return isMet ? 'kill -9 within SQLite' : 'SIGTERM';
+      case 'end-worker':
+        return isMet ? 'worker ended, then kill -9' : whenQuiet;
+      case 'disk': {
+        const words = wordsOfFault({ ...fault, order: {} });
+        return `${words}, then ${fault.trouble === 'log' && !isMet ? 'SIGTERM' : 'kill -9'}`;
       }
-    };
-    return { name: nameOf(), isMet };
+    }
   }
 
   #count(fault: string): void {
@@ -339,15 +380,17 @@ class Campaign {
     const { relay } = this;
     const { violations, inDoubt } = this.#auditor;
     const copies = [...relay.taken.values()].reduce((all, one) => all + one, 0);
+    const points = this.#points.report();
+    const commandPoints = this.#commandPoints.report();
+    const met = [points, commandPoints].flatMap(({ hits }) => Object.keys(hits));
     return {
       seed: this.#options.seed,
       rounds,
       faults: Object.fromEntries([...this.#faults].sort()),
-      points: {
-        met: lines(this.#notes.seen).length,
-        killedAt: this.#known().killedAt.length,
-        never: this.#neverKilledAt(),
-      },
+      points,
+      commandPoints,
+      unmet: unmet(this.#notes, met),
+      commands: this.#commands,
       quarantined: this.#quarantined,
       messages: {
         offered: this.#posts.filter((post) => post.answers.length > 0).length,
@@ -367,9 +410,8 @@ class Campaign {
   }
 }
 
-function lines(file: string): string[] {
-  return [...new Set(readFileSync(file, 'utf8').split('\n').filter(Boolean))];
-}
+const isHunt = (fault: Fault): boolean =>
+  fault.kind === 'kill-at' && fault.order.kill !== undefined && 'spared' in fault.order.kill;
 
 /** Waits for what shows nowhere else than in files and rows. */
 async function soon(condition: () => boolean | Promise<boolean>, ms: number): Promise<boolean> {

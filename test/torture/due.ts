@@ -27,6 +27,25 @@ export function passTime(root: string, ms: number): Promise<void> {
   });
 }
 
+/** What a list keeps for a member or a person has been kept too long: copies, what was taken note of, its last report. */
+export function makeOld(root: string, listId: number): Promise<void> {
+  const longAgo = Date.now() - 100 * 86_400_000;
+  return onDatabase(root, async ({ q }) => {
+    const its = q.selectFrom('postings').select('id').where('listId', '=', listId);
+    await q
+      .updateTable('deliveries')
+      .set({ expiresAt: longAgo, createdAt: longAgo })
+      .where('state', 'in', ['held', 'deferred'])
+      .where('postingId', 'in', its)
+      .execute();
+    const waiting = q.selectFrom('postings').select('messageId').where('listId', '=', listId).where('state', 'in', ['held', 'new']);
+    await q.updateTable('messages').set({ receivedAt: longAgo }).where('id', 'in', waiting).execute();
+    await q.updateTable('bindings').set({ since: longAgo }).where('state', '=', 'pending').execute();
+    await q.deleteFrom('notices').execute();
+    await q.deleteFrom('meta').where('key', 'like', 'report.%').execute();
+  });
+}
+
 /** An operator looked at what is in quarantine, and gives it one more try. Gives the number of messages. */
 export function retryQuarantined(root: string): Promise<number> {
   return onDatabase(root, async (database) => {

@@ -9,7 +9,7 @@ import { sendMail } from '../kit/smtp-send.ts';
 import type { TortureList, TortureSite } from './site.ts';
 
 /** What is posted: encrypted, in clear (signed or not), to many, somebody's certificate, and what must be refused. */
-export type PostKind = 'secret' | 'signed' | 'clear' | 'wide' | 'certificate' | 'stranger';
+export type PostKind = 'secret' | 'signed' | 'clear' | 'wide' | 'certificate' | 'stranger' | 'other';
 
 /** A message that somebody sends, and what he was told. */
 export interface Post {
@@ -50,6 +50,12 @@ export function usualKind(random: Random): PostKind {
   return random.pick(['secret', 'secret', 'secret', 'signed', 'clear', 'stranger'] as const);
 }
 
+/** A mail that is no post to all members: nobody is promised anything of it but that it is not lost. */
+export function otherMail(from: string, to: string, data: Buffer): Post {
+  const messageId = headerOf(data, 'Message-ID') ?? '';
+  return { kind: 'other', messageId, from, to, data, members: [], accepted: [], answers: [] };
+}
+
 function listFor(site: TortureSite, kind: PostKind): TortureList {
   if (kind === 'wide') return site.wide;
   return kind === 'signed' || kind === 'clear' ? site.open : site.closed;
@@ -63,11 +69,15 @@ function dataOf(kind: PostKind, author: Identity, list: TortureList, size: numbe
   }
   const headers = postHeaders(author.address, list.address);
   if (kind !== 'secret') return mailOf(headers, signedBy(author, textEntity(`text ${++texts}\n${filling}`)));
+  return mailOf(headers, secretEntity(author, list.identity, filling));
+}
+
+/** The secret, signed by its author and encrypted to a list's key. */
+export function secretEntity(author: Identity, reader: Identity, filling = ''): Buffer {
   const entity = signedBy(author, textEntity(`${secret} (${++texts})\n${filling}${secret}\n`));
   const content = encryptContent(entity, 'aes-256-cbc');
-  const recipient = recipientOf(parseCertificate(list.identity.certDer), 'rsa');
-  const der = Buffer.concat([content.prefixFor(recipient), content.tail]);
-  return mailOf(headers, cmsEntity(der, 'enveloped-data'));
+  const recipient = recipientOf(parseCertificate(reader.certDer), 'rsa');
+  return cmsEntity(Buffer.concat([content.prefixFor(recipient), content.tail]), 'enveloped-data');
 }
 
 /** Sends posts over some sessions at a time; each post notes what was answered. Stops when the daemon is gone. */

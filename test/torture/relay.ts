@@ -53,6 +53,8 @@ export interface TortureRelay {
   transactionOf(messageId: string, member: string): number;
   /** Reads what came since the last call; gives the copies themselves. */
   read(): SinkMessage[];
+  /** The last encrypted mail to each of those who are asked about their new key (`special.ts`). */
+  readonly asked: Map<string, Buffer>;
   /** Copies in which the secret could be read. */
   leaks: number;
 }
@@ -82,12 +84,15 @@ export async function startTortureRelay(random: Random): Promise<TortureRelay> {
     taken,
     count: (messageId, member) => taken.get(copyName(messageId, member)) ?? 0,
     transactionOf: (messageId, member) => last.get(copyName(messageId, member)) ?? 0,
+    asked: new Map(),
     leaks: 0,
     read() {
       const fresh = sink.messages.splice(0);
       sink.commands.splice(0);
       for (const { bytes, to } of fresh) {
         if (isLeak(bytes)) relay.leaks++;
+        const [first = ''] = to;
+        if (first.startsWith('switcher') && headerOf(bytes, 'Subject') === '[...]') relay.asked.set(first, bytes);
         const id = headerOf(bytes, 'Message-ID') ?? 'none';
         transactions++;
         for (const member of to) {

@@ -24,12 +24,21 @@ export interface TortureSite {
   readonly open: TortureList;
   /** In clear, with more members than one step of the fan-out takes. */
   readonly wide: TortureList;
+  /** Posts wait for a moderator. */
+  readonly guarded: TortureList;
+  /**
+   * Members come and go, keys and settings are changed: what is posted here is held against the relay as everything is,
+   * but nobody is promised a copy.
+   */
+  readonly side: TortureList;
   /** Who posts; members of `closed` and `open`. */
   readonly authors: readonly Identity[];
   /** Everybody who can read encrypted copies, by address. */
   readonly readers: ReadonlyMap<string, Identity>;
   /** Adds a member to `closed` whose certificate nobody has. */
   joinWithout(name: string): Promise<Identity>;
+  /** Adds a member to `side`; his certificate is in use if he `isKnown`. */
+  joinSide(identity: Identity, isKnown: boolean): Promise<void>;
   onDatabase<T>(work: (q: Queries) => Promise<T>): Promise<T>;
 }
 
@@ -62,7 +71,8 @@ export async function makeSite(
       await database.close();
     }
   };
-  const add = (name: string, members: readonly string[]) => addList(root, ca, onDatabase, name, members);
+  const add = (name: string, members: readonly string[], settings: Readonly<Record<string, string>> = {}) =>
+    addList(root, ca, onDatabase, { name, members, settings });
   const person = (name: string) => ca.issue({ name, address: `${name}@example.org`, key: 'p256' });
   const authors = await Promise.all(['alice', 'bob', 'carol'].map(person));
   const others = await Promise.all(['dan', 'eve', 'frank', 'grace', 'heidi', 'refused'].map(person));
@@ -75,20 +85,29 @@ export async function makeSite(
   const numbered = (count: number, name: string) =>
     Array.from({ length: count }, (_, n) => `${name}${n}@example.net`);
   const closed = await add('closed', [...addresses, ...bare]);
+  const joinList = (list: TortureList, address: string) =>
+    onDatabase((q) => addMembers(q, list.id, [{ address, name: '', since: 0, settings: {} }]));
+  const guarding = { 'accept.from': 'moderators', 'accept.others': 'moderate' };
+  const counting = { 'bounce.threshold': '1', 'report.author': 'yes', 'report.failures': 'daily' };
+  const side = await add('side', [...addresses, ...numbered(3, 'side')], counting);
   return {
     root,
     ca,
     closed,
     open: await add('open', [...addresses, ...numbered(10, 'reader')]),
     wide: await add('wide', [authors[0]?.address ?? '', ...numbered(wideMembers, 'wide')]),
+    guarded: await add('guarded', addresses, guarding),
+    side,
     authors,
     readers: new Map(known.map((one) => [one.address, one])),
     onDatabase,
+    async joinSide(identity, isKnown) {
+      await joinList(side, identity.address);
+      if (isKnown) await onDatabase((q) => bindCertificate(q, identity));
+    },
     async joinWithout(name) {
       const identity = await person(name);
-      await onDatabase((q) =>
-        addMembers(q, closed.id, [{ address: identity.address, name: '', since: 0, settings: {} }]),
-      );
+      await joinList(closed, identity.address);
       closed.members.push(identity.address);
       return identity;
     },
@@ -99,8 +118,7 @@ async function addList(
   root: string,
   ca: TestCa,
   onDatabase: TortureSite['onDatabase'],
-  name: string,
-  members: readonly string[],
+  { name, members, settings }: { name: string; members: readonly string[]; settings: Readonly<Record<string, string>> },
 ): Promise<TortureList> {
   const address = `${name}@lists.example`;
   const identity = await ca.issue({ name, address, key: 'rsa' });
@@ -109,7 +127,7 @@ async function addList(
   writeFileSync(join(folder, 'cert.pem'), identity.certPem, { mode: 0o600 });
   writeFileSync(join(folder, 'private_key'), readFileSync(identity.keyPath), { mode: 0o600 });
   const id = await onDatabase(async (q) => {
-    const row = await createList(q, { address, profile: null, settings: {}, createdAt: 0 });
+    const row = await createList(q, { address, profile: null, settings, createdAt: 0 });
     await addRole(q, { listId: row.id, address: `${name}.owner@example.org`, role: 'owner', name: '' });
     await addMembers(
       q,

@@ -18,8 +18,9 @@ describe('a daemon that is killed again and again under load', () => {
     expect(report).toMatchObject({ rounds: 12, lost: 0, leaked: 0 });
     expect(report.messages.accepted).toBeGreaterThan(20);
     expect(report.pairs.delivered).toBeGreaterThan(100);
-    expect(report.points.met).toBeGreaterThan(80);
-    expect(report.points.killedAt).toBeGreaterThan(4);
+    const hits = Object.values(report.points.hits);
+    expect(hits.length).toBeGreaterThan(80);
+    expect(hits.filter((count) => count > 0).length).toBeGreaterThan(4);
   }, 240_000);
 });
 

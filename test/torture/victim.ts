@@ -10,11 +10,20 @@ import { canFail, makeFailingDisk } from '../kit/failing-disk.ts';
  */
 export type DiskTrouble = 'full' | 'fsync' | 'log' | 'io';
 
-/** What shall happen inside the daemon, and at which of the points that kill-points.mjs names. */
-export type Order =
-  | { readonly point: string; readonly nth: number; readonly act: 'kill' | 'end-worker' }
-  /** At the first point that is met and none of these. */
-  | { readonly spared: readonly string[]; readonly act: 'kill' };
+/** Where a process shall die, of the points that kill-points.mjs names. */
+export type Kill =
+  | { readonly point: string; readonly nth: number }
+  /** At the first point that is met and none of these; `from` SIGTERM, or the disk's trouble, on. */
+  | { readonly spared: readonly string[]; readonly from?: 'SIGTERM' | 'disk' };
+
+/** What shall happen inside a process, and where. */
+export interface Order {
+  readonly kill?: Kill;
+  readonly endWorker?: { readonly point: string; readonly nth: number } | { readonly point: string; readonly each: true };
+}
+
+/** Where SQLite makes the system calls itself: by failing-disk.c. */
+export type DatabaseMoment = 'log' | 'checkpoint' | 'sync';
 
 /** How a process ended. */
 export interface Ending {
@@ -42,6 +51,8 @@ export interface Notes {
   /** For the daemon's environment. */
   readonly env: Readonly<Record<string, string>>;
   breakDisk(trouble: DiskTrouble): void;
+  /** Kills the process when SQLite does this once more, after `skip` times. */
+  killInDatabase(moment: DatabaseMoment, skip: number): void;
   mendDisk(): void;
 }
 
@@ -57,8 +68,10 @@ export function takeNotes(folder: string): Notes {
     env: failing?.env ?? {},
     breakDisk: (trouble) => {
       if (trouble === 'io') failing?.fail(['write'], 'EIO', 'reseal.db');
-      else writeFileSync(join(folder, 'disk'), trouble);
+      writeFileSync(join(folder, 'disk'), trouble);
     },
+    killInDatabase: (moment, skip) =>
+      failing?.kill([moment === 'sync' ? 'sync' : 'write'], moment === 'log' ? 'reseal.db-wal$' : 'reseal.db$', skip),
     mendDisk: () => {
       failing?.mend();
       rmSync(join(folder, 'disk'), { force: true });
@@ -71,7 +84,7 @@ export function startVictim(
   root: string,
   d: {
     readonly notes: Notes;
-    readonly order: Order | null;
+    readonly order: Order;
     readonly hourMs: number;
     /** Of the disk that its files are on. */
     readonly env?: Readonly<Record<string, string>>;
@@ -79,18 +92,11 @@ export function startVictim(
 ): Victim {
   mkdirSync(join(root, 'log'), { recursive: true });
   const { notes, order, hourMs } = d;
-  const { seen, fired } = notes;
-  const points = { root, seen, fired, disk: join(dirname(seen), 'disk'), hourMs, ...order };
-  const preload = join(project, 'test/kit/kill-points.mjs');
-  const child = spawn(
-    process.execPath,
-    ['--import', preload, join(project, 'dist/cli/main.js'), 'serve', '--root', root],
-    {
-      cwd: root,
-      env: { ...process.env, ...(d.env ?? notes.env), RESEAL_KILL_POINTS: JSON.stringify(points) },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    },
-  );
+  const child = spawn(process.execPath, [...preloaded, 'serve', '--root', root], {
+    cwd: root,
+    env: { ...process.env, ...(d.env ?? notes.env), ...orderFor(root, notes, { hourMs, ...order }) },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   const reap = () => void child.kill('SIGKILL');
   process.once('exit', reap);
   const noise: string[] = [];
@@ -119,4 +125,49 @@ export function startVictim(
     });
   });
   return { ready, ended, isOver: () => over, signal: (name) => void child.kill(name) };
+}
+
+const preloaded = ['--import', join(project, 'test/kit/kill-points.mjs'), join(project, 'dist/cli/main.js')];
+
+function orderFor(root: string, { seen, fired }: Notes, order: Order & { hourMs?: number; who?: string }) {
+  const [disk, sites] = ['disk', 'sites'].map((name) => join(dirname(seen), name));
+  return { RESEAL_KILL_POINTS: JSON.stringify({ root, seen, fired, disk, sites, ...order }) };
+}
+
+/** How a command ended, and what it said. */
+export interface Ran {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command of the program on `root`, beside the daemon or not; it dies where `order` says. */
+export function runCommand(
+  root: string,
+  d: {
+    /** Null: it may do as it likes. */
+    readonly notes: Notes | null;
+    readonly order: Order;
+    /** Before the names of its points. */
+    readonly who: string;
+    readonly args: readonly string[];
+    readonly input?: Buffer;
+  },
+): Promise<Ran> {
+  const child = spawn(process.execPath, [...preloaded, '--root', root, ...d.args], {
+    cwd: root,
+    env: { ...process.env, ...(d.notes ? orderFor(root, d.notes, { ...d.order, who: d.who }) : {}) },
+  });
+  const said = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].on('data', (piece: Buffer) => {
+      said[name] += piece.toString();
+    });
+  // EPIPE: it died, or refused, before it read all.
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(d.input);
+  return new Promise((resolve) => {
+    child.once('close', (code, signal) => resolve({ code, signal, ...said }));
+  });
 }
