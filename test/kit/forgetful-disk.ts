@@ -46,8 +46,10 @@ export function makeForgetfulDisk(root: string): ForgetfulDisk {
       const names = filesBelow(root).map((path) => {
         const { ino, birthtimeNs, mode, mtimeMs } = statSync(path, { bigint: true });
         const key = `${ino}.${birthtimeNs}`;
-        // A database is written in place; other files are not touched again.
-        (path.includes('.db') ? copyFileSync : linkSync)(path, join(shadow, key));
+        const durable = join(shadow, key);
+        // A database is written in place; other files are not touched again. One file may have two names.
+        if (path.includes('.db')) copyFileSync(path, durable);
+        else if (!existsSync(durable)) linkSync(path, durable);
         const permissions = (Number(mode) & 0o7777).toString(8);
         return `${relative(root, path)}\t${key}\t${permissions}\t${Number(mtimeMs) / 1000}\n`;
       });

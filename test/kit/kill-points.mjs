@@ -5,7 +5,7 @@
 //   fired  file that is told when the order was carried out
 //   who    stands before each name: points of a command are not the daemon's
 //   kill   {point, nth}: SIGKILL of this process at the n-th time that this point is met; or {spared}: at the first
-//          point that is none of these; `from` not before SIGTERM came, or `disk` says something
+//          point that is none of these; `from` not before SIGTERM came, `disk` says something, or the third worker was ended
 //   endWorker   {point, nth}: the worker ends then; {point, each: true}: each time
 //   hourMs what an hour's repetition takes instead
 //   sites  file that gets the name of every transaction of the daemon's, met or not, if it is not there
@@ -26,11 +26,16 @@ const spared = kill.spared && new Set(kill.spared);
 const root = order.root ?? '/';
 const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
 
-let stops = false;
+/** What `kill.from` waits for has come. */
+let isArmed = kill.from === undefined;
+let ended = 0;
 
 if (isMainThread && order.root) {
   // First of all, so that the order holds when the program hears of it.
-  if (kill.from === 'SIGTERM') process.once('SIGTERM', () => void (stops = true));
+  if (kill.from === 'SIGTERM')
+    process.once('SIGTERM', () => {
+      isArmed = true;
+    });
   nameFileCalls();
   nameSpoolCalls();
   syncBuiltinESMExports();
@@ -49,10 +54,11 @@ function at(moment, worker = null) {
   if (n === 1) appendFileSync(order.seen, `${point}\n`);
   if (worker && point === endWorker.point && (endWorker.each || n === endWorker.nth)) {
     appendFileSync(order.fired, `end-worker ${point}\n`);
+    isArmed ||= kill.from === 'worker' && ++ended > 2;
     return void worker.terminate();
   }
   if (spared ? spared.has(point) : point !== kill.point || n !== kill.nth) return;
-  if ((kill.from === 'SIGTERM' && !stops) || (kill.from === 'disk' && disk() === '')) return;
+  if (!(isArmed || (kill.from === 'disk' && disk() !== ''))) return;
   appendFileSync(order.fired, `kill ${point}\n`);
   process.kill(process.pid, 'SIGKILL');
   for (;;);
@@ -205,7 +211,9 @@ async function nameTransactions() {
 function siteAt(file, line) {
   const lines = readFileSync(join(dist, file), 'utf8').split('\n');
   const named = (n) => {
-    const above = lines.slice(0, n).findLast((one) => /^(export )?(async )?function \w|^(export )?const \w+ = |^export class/.test(one));
+    const above = lines
+      .slice(0, n)
+      .findLast((one) => /^(export )?(async )?function \w|^(export )?const \w+ = |^export class/.test(one));
     return /(?:function|const|class) (\w+)/.exec(above ?? '')?.[1] ?? 'top';
   };
   const sites = lines.flatMap((one, n) => (/database\.write\(/.test(one) ? [n + 1] : []));

@@ -147,6 +147,7 @@ class Campaign {
     const order = 'order' in fault ? fault.order : {};
     const disk = round.powerCut ? this.#disk : null;
     disk?.begin();
+    const half = this.#auditor.halfWritten();
     const victim = startVictim(this.#site.root, {
       notes: this.#notes,
       order,
@@ -155,7 +156,7 @@ class Campaign {
     });
     if (fault.kind === 'kill-in-database') this.#notes.killInDatabase(fault.moment, fault.skip);
     const port = await victim.ready;
-    if (port !== null) this.#auditor.expectEmptyTmp();
+    if (port !== null) this.#auditor.expectGone(half);
     const life = port === null ? null : this.#live(victim, port, round, posts);
     await Promise.all([life, this.#doChores(random, round.chores)]);
     const ending = await victim.ended;
@@ -218,6 +219,7 @@ class Campaign {
     const { fault, sessions } = round;
     this.relay.mood = round.mood === null ? null : (moods[round.mood] ?? null);
     const load = sendAll(posts, { port, sessions, isOver: victim.isOver });
+    if (round.reloads) void load.then(() => victim.signal('SIGHUP'));
     switch (fault.kind) {
       case 'kill-at':
         await Promise.race([victim.ended, load.then(() => this.#untilQuiet(victim))]);
@@ -232,9 +234,9 @@ class Campaign {
       case 'end-worker':
         await load;
         await this.#untilQuiet(victim);
-        // What broke is tried once more.
-        await passTime(this.#site.root, hourMs);
-        await pause(300);
+        // What broke is tried once more, at the next look at the queue.
+        if (!victim.isOver()) await passTime(this.#site.root, hourMs);
+        await Promise.race([pause(1500), victim.ended]);
         await this.#untilQuiet(victim);
         victim.signal('SIGKILL');
         break;
@@ -334,8 +336,8 @@ class Campaign {
     const last = unsent.map((one) => makePost(this.#site, 'certificate', one, 100));
     this.#posts.push(...last);
     if (port !== null) await sendAll(last, { port, sessions: 1, isOver: victim.isOver });
-    await this.#chores.decideAll();
     const isDone = async (): Promise<boolean> => {
+      await this.#chores.decideAll();
       await passTime(this.#site.root, hourMs);
       this.#quarantined += await retryQuarantined(this.#site.root);
       await pause(2500);
@@ -347,6 +349,7 @@ class Campaign {
     const agrees = async () => (await this.#auditor.directoryDiffers()) === '';
     if (port !== null && !(await soon(agrees, 10_000)))
       this.#wrong(`the certificate directory: ${await this.#auditor.directoryDiffers()}`);
+    await this.#chores.checkKeys();
     victim.signal('SIGTERM');
     this.#judgeEnding(await victim.ended, { kind: 'terminate', ms: null, order: {} });
     await this.#auditor.close();

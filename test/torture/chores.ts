@@ -23,10 +23,13 @@ export interface Chores {
   run(random: Random): Promise<{ words: string; died: boolean } | null>;
   /** At the end: what waits for a person, or cannot be opened, is decided. */
   decideAll(): Promise<void>;
+  /** Whether the keys of all lists are whole after all that was done to them. */
+  checkKeys(): Promise<void>;
 }
 
 /** What a command says that finds its work done, or somebody else quicker: the daemon works on the same rows. */
-const done = /already|exists|no longer|not .*waits?|is not|unknown|nothing|no .* waits|does not|has no|needs? |only|cannot be removed/i;
+const done =
+  /already|exists|no longer|not .*waits?|is not|unknown|nothing|no .* waits|no .* in use|does not|has no|needs? |only|cannot be removed/i;
 
 /** `killedAt`: points of commands so far. `wrong` is told what should not be; `posts` gets what is injected. */
 export function makeChores(d: {
@@ -53,12 +56,16 @@ export function makeChores(d: {
     return random.pick(all).address;
   };
   const held = async (random: Random): Promise<string | null> => {
-    const found = await rows((q) => q.selectFrom('postings').select('id').where('state', '=', 'held').execute());
+    const found = await rows((q) =>
+      q.selectFrom('postings').select('id').where('state', '=', 'held').execute(),
+    );
     return found.length > 0 ? String(random.pick(found).id) : null;
   };
   const stuck = async (random: Random): Promise<string | null> => {
     const states = ['unopened', 'quarantine'] as const;
-    const found = await rows((q) => q.selectFrom('messages').select('id').where('state', 'in', states).execute());
+    const found = await rows((q) =>
+      q.selectFrom('messages').select('id').where('state', 'in', states).execute(),
+    );
     return found.length > 0 ? random.pick(found).id : null;
   };
   const pending = async (random: Random) => {
@@ -86,7 +93,9 @@ export function makeChores(d: {
     inject,
     () => ({ args: ['member', 'add', side.address, `added${++count}@example.net`] }),
     async (random) => ({ args: ['member', 'remove', side.address, await member(random)] }),
-    async (random) => ({ args: ['member', 'set', side.address, await member(random), random.pick(['--suspend', '--resume'])] }),
+    async (random) => ({
+      args: ['member', 'set', side.address, await member(random), random.pick(['--suspend', '--resume'])],
+    }),
     () => ({
       args: ['member', 'import', side.address, '-'],
       input: Buffer.from(`in${++count}@example.net\nin${++count}@example.net\n`),
@@ -107,8 +116,14 @@ export function makeChores(d: {
       return { args: ['list', 'create', address, '--owner', 'olga@example.org', ...newKey] };
     },
     (random) => ({ args: ['list', 'set', side.address, `send.subject-tag=${random.pick(['[a]', '[b]'])}`] }),
-    (random) => when(made.length > 0 ? random.pick(made) : null, (one) => ['list', random.pick(['close', 'open']), one]),
-    async (random) => when(await held(random), (id) => ['queue', random.pick(['release', 'release', 'refuse', 'drop']), id]),
+    (random) =>
+      when(made.length > 0 ? random.pick(made) : null, (one) => [
+        'list',
+        random.pick(['close', 'open']),
+        one,
+      ]),
+    async (random) =>
+      when(await held(random), (id) => ['queue', random.pick(['release', 'release', 'refuse', 'drop']), id]),
     async (random) => when(await stuck(random), (id) => ['retry', id]),
     async (random) => when(await stuck(random), (id) => ['queue', random.pick(['retry', 'drop']), id]),
     () => ({ args: ['queue', 'retry', '--all'] }),
@@ -164,19 +179,28 @@ export function makeChores(d: {
         judge(chore, first);
         return { words, died: false };
       }
-      judge(chore, await attempt(chore, null));
+      // Most things are done another time; keys, lists and mail at once.
+      if (/^(key|list|inject)/.test(words) || random.once(3)) judge(chore, await attempt(chore, null));
       return { words, died: true };
     },
     async decideAll() {
-      const postings = await rows((q) => q.selectFrom('postings').select('id').where('state', '=', 'held').execute());
-      for (const { id } of postings) judge({ args: ['queue', 'release'] }, await plain(['queue', 'release', String(id)]));
-      const messages = await rows((q) => q.selectFrom('messages').select('id').where('state', '=', 'unopened').execute());
+      const postings = await rows((q) =>
+        q.selectFrom('postings').select('id').where('state', '=', 'held').execute(),
+      );
+      for (const { id } of postings)
+        judge({ args: ['queue', 'release'] }, await plain(['queue', 'release', String(id)]));
+      const messages = await rows((q) =>
+        q.selectFrom('messages').select('id').where('state', '=', 'unopened').execute(),
+      );
       for (const { id } of messages) judge({ args: ['queue', 'drop'] }, await plain(['queue', 'drop', id]));
+    },
+    async checkKeys() {
       const { stdout } = await plain(['check']);
-      for (const address of [side.address, ...made])
-        if (stdout.includes(address) && !stdout.includes(`${address}: key pair and certificate are right`))
-          d.wrong(`after all commands check says: ${stdout}`);
+      for (const address of [side.address, ...made]) {
+        const said = stdout.split('\n').filter((line) => line.includes(address));
+        if (said.length > 0 && !said.some((line) => line.includes('key pair and certificate are right')))
+          d.wrong(`check says after all commands: ${said.join(' | ')}`);
+      }
     },
   };
 }
-

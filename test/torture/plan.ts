@@ -30,12 +30,16 @@ export interface Round {
   readonly ages: boolean;
   /** If the daemon is killed, what was not made durable goes with it. */
   readonly powerCut: boolean;
+  /** SIGHUP under load. */
+  readonly reloads: boolean;
   /** How much time goes by before the daemon starts: what waited for it is due, and deaths of long ago park nothing. */
   readonly passesMs: number;
   readonly hourMs: number;
 }
 
 const minuteMs = 60_000;
+/** So many points are to be died at before all rounds are for new ones. */
+const few = 12;
 /** Moments that come rarely must not be waited for long. */
 const most = 8;
 
@@ -50,58 +54,70 @@ export interface Known {
 /** What happens in a round. */
 export function planRound(random: Random, known: Known): Round {
   const fault = planFault(random, known);
-  const powerCut = random.once(3) && fault.kind !== 'disk' && fault.kind !== 'kill-in-database';
+  // What is put aside there is nobody's loss.
+  const breaks = fault.kind === 'end-worker' && fault.order.kill !== undefined;
+  const powerCut = random.once(4) && fault.kind !== 'disk' && fault.kind !== 'kill-in-database';
   return {
     fault,
     // A relay that was found down is left alone for a while: then nobody could say that the disk's trouble is over.
     mood: random.once(4) && fault.kind !== 'disk' ? random.pick(Object.keys(moods)) : null,
-    posts: 3 + random.below(5),
+    posts: breaks ? 0 : 3 + random.below(5),
     sessions: 2 + random.below(4),
     withWide: random.once(12),
     withLarge: random.once(6),
     joins: random.once(4),
-    specials: specialKinds.filter(() => random.once(4)),
+    specials: breaks ? ['for the side list', 'for the side list'] : specialKinds.filter(() => random.once(4)),
     // What they write is not on the disk that forgets, and they are not told that the disk is in trouble.
-    chores: powerCut || fault.kind === 'disk' ? 0 : random.below(4),
+    chores: powerCut || fault.kind === 'disk' ? 0 : 1 + random.below(2),
     ages: random.once(8),
     powerCut,
+    reloads: random.once(3),
     passesMs: random.pick([0, 2, 6, 61]) * minuteMs,
     hourMs: 200 + random.below(2000),
   };
 }
 
 function planFault(random: Random, { seen, killedAt }: Known): Fault {
+  // While much is left, each round is for it.
+  const isYoung = killedAt.length > few && seen.length - killedAt.length > 20;
   const draw = random.below(100);
   if (draw < 70) return { kind: 'kill-at', order: { kill: planKill(random, { seen, killedAt }) } };
   if (draw < 73) return { kind: 'kill-after', ms: random.below(3000) };
   if (draw < 80) {
     // What is met only while it stops is found here.
-    const order: Order = random.once(3) ? {} : { kill: { spared: killedAt, from: 'SIGTERM' } };
+    const order: Order = !isYoung && random.once(2) ? {} : { kill: { spared: killedAt, from: 'SIGTERM' } };
     return { kind: 'terminate', ms: random.once(2) ? null : random.below(3000), order };
   }
-  if (draw < 84 && canFail) {
+  if (draw < 82 && canFail) {
     const moment = random.pick(['log', 'checkpoint', 'sync'] as const);
     return { kind: 'kill-in-database', moment, skip: random.below(moment === 'log' ? 60 : 3) };
   }
-  if (draw < 91) {
-    const kill: Kill = { spared: killedAt };
+  if (draw < 89) {
+    const kill: Kill = { spared: killedAt, from: 'worker' };
     // Each opening breaks: the second time it goes to quarantine.
-    if (random.once(2)) return { kind: 'end-worker', order: { kill, endWorker: { point: 'amid job open', each: true } } };
+    if (isYoung || random.once(2))
+      return { kind: 'end-worker', order: { kill, endWorker: { point: 'amid job open', each: true } } };
     const jobs = seen.filter((point) => / job | worker$/.test(point));
     const point = random.pick(jobs.length > 0 ? jobs : ['before job open']);
     return { kind: 'end-worker', order: { endWorker: { point, nth: nthOf(random) } } };
   }
-  const troubles: readonly DiskTrouble[] = ['full', 'full', 'fsync', 'log', ...(canFail ? (['io'] as const) : [])];
-  const order: Order = random.once(2) ? {} : { kill: { spared: killedAt, from: 'disk' } };
+  const troubles: readonly DiskTrouble[] = [
+    'full',
+    'full',
+    'fsync',
+    'log',
+    ...(canFail ? (['io'] as const) : []),
+  ];
+  const order: Order = !isYoung && random.once(2) ? {} : { kill: { spared: killedAt, from: 'disk' } };
   return { kind: 'disk', trouble: random.pick(troubles), order };
 }
 
 /** At the first new point that it meets; at one that was met and not died at yet; or at any, under load. */
 function planKill(random: Random, { seen, killedAt }: Known): Kill {
   // The first are those of a start; with nothing but them there would be no load for long.
-  const hunts = killedAt.length > 40 ? !random.once(6) : random.once(2);
-  if (hunts) return { spared: killedAt };
   const fresh = seen.filter((point) => !killedAt.includes(point));
+  const hunts = killedAt.length > few ? !random.once(fresh.length > 20 ? 12 : 4) : random.once(2);
+  if (hunts) return { spared: killedAt };
   if (fresh.length > 0 && !random.once(3)) return { point: random.pick(fresh), nth: 1 };
   return { point: random.pick(seen.length > 0 ? seen : ['before 250']), nth: nthOf(random) };
 }

@@ -56,7 +56,7 @@ export function pointsOf(notes: Notes): Points {
       const missed = Object.keys(hits).filter((point) => hits[point] === 0);
       const never = missed.map((point) => {
         const kinds = [...(metIn.get(point) ?? [])];
-        return `${point}: met in ${kinds.length > 0 ? `rounds with ${kinds.join('; ')}` : 'no round of its own'}, and nobody was to die there`;
+        return `${point}: met in ${kinds.length === 1 ? `rounds with ${kinds[0]}` : 'several kinds of rounds'}, and nobody was to die there yet`;
       });
       return { hits, never };
     },

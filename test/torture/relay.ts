@@ -92,7 +92,8 @@ export async function startTortureRelay(random: Random): Promise<TortureRelay> {
       for (const { bytes, to } of fresh) {
         if (isLeak(bytes)) relay.leaks++;
         const [first = ''] = to;
-        if (first.startsWith('switcher') && headerOf(bytes, 'Subject') === '[...]') relay.asked.set(first, bytes);
+        if (first.startsWith('switcher') && headerOf(bytes, 'Subject') === '[...]')
+          relay.asked.set(first, bytes);
         const id = headerOf(bytes, 'Message-ID') ?? 'none';
         transactions++;
         for (const member of to) {

@@ -31,12 +31,16 @@ export interface TortureSite {
    * but nobody is promised a copy.
    */
   readonly side: TortureList;
+  /** What cannot be opened goes to its members as it is. */
+  readonly intact: TortureList;
   /** Who posts; members of `closed` and `open`. */
   readonly authors: readonly Identity[];
   /** Everybody who can read encrypted copies, by address. */
   readonly readers: ReadonlyMap<string, Identity>;
   /** Adds a member to `closed` whose certificate nobody has. */
   joinWithout(name: string): Promise<Identity>;
+  /** Makes a certificate the one in use. */
+  bindNow(identity: Identity): Promise<void>;
   /** Adds a member to `side`; his certificate is in use if he `isKnown`. */
   joinSide(identity: Identity, isKnown: boolean): Promise<void>;
   onDatabase<T>(work: (q: Queries) => Promise<T>): Promise<T>;
@@ -87,8 +91,13 @@ export async function makeSite(
   const closed = await add('closed', [...addresses, ...bare]);
   const joinList = (list: TortureList, address: string) =>
     onDatabase((q) => addMembers(q, list.id, [{ address, name: '', since: 0, settings: {} }]));
-  const guarding = { 'accept.from': 'moderators', 'accept.others': 'moderate' };
-  const counting = { 'bounce.threshold': '1', 'report.author': 'yes', 'report.failures': 'daily' };
+  const guarding = { 'accept.from': 'moderators', 'accept.others': 'moderate', 'send.sign': 'always' };
+  const counting = {
+    'bounce.threshold': '1',
+    'report.author': 'yes',
+    'accept.signature': 'required',
+    'report.failures': 'daily',
+  };
   const side = await add('side', [...addresses, ...numbered(3, 'side')], counting);
   return {
     root,
@@ -98,9 +107,11 @@ export async function makeSite(
     wide: await add('wide', [authors[0]?.address ?? '', ...numbered(wideMembers, 'wide')]),
     guarded: await add('guarded', addresses, guarding),
     side,
+    intact: await add('intact', addresses, { 'unopened.action': 'members', 'harvest.first': 'owner' }),
     authors,
     readers: new Map(known.map((one) => [one.address, one])),
     onDatabase,
+    bindNow: (identity) => onDatabase((q) => bindCertificate(q, identity)),
     async joinSide(identity, isKnown) {
       await joinList(side, identity.address);
       if (isKnown) await onDatabase((q) => bindCertificate(q, identity));
@@ -118,7 +129,11 @@ async function addList(
   root: string,
   ca: TestCa,
   onDatabase: TortureSite['onDatabase'],
-  { name, members, settings }: { name: string; members: readonly string[]; settings: Readonly<Record<string, string>> },
+  {
+    name,
+    members,
+    settings,
+  }: { name: string; members: readonly string[]; settings: Readonly<Record<string, string>> },
 ): Promise<TortureList> {
   const address = `${name}@lists.example`;
   const identity = await ca.issue({ name, address, key: 'rsa' });

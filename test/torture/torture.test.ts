@@ -18,9 +18,14 @@ describe('a daemon that is killed again and again under load', () => {
     expect(report).toMatchObject({ rounds: 12, lost: 0, leaked: 0 });
     expect(report.messages.accepted).toBeGreaterThan(20);
     expect(report.pairs.delivered).toBeGreaterThan(100);
-    const hits = Object.values(report.points.hits);
+    const hits = Object.entries(report.points.hits);
     expect(hits.length).toBeGreaterThan(80);
-    expect(hits.filter((count) => count > 0).length).toBeGreaterThan(4);
+    expect(hits.filter(([, count]) => count > 0).length).toBeGreaterThan(4);
+    // Each transaction has a name, and is found among those that stand in the program.
+    expect(hits.filter(([point]) => / of (nobody|unknown)/.test(point))).toEqual([]);
+    expect(report.unmet.length).toBeLessThan(35);
+    expect(report.unmet).not.toContain('commit of decidePost in flow/decision/post');
+    expect(report.commands.died).toBeGreaterThan(0);
   }, 240_000);
 });
 

@@ -13,13 +13,15 @@ export type DiskTrouble = 'full' | 'fsync' | 'log' | 'io';
 /** Where a process shall die, of the points that kill-points.mjs names. */
 export type Kill =
   | { readonly point: string; readonly nth: number }
-  /** At the first point that is met and none of these; `from` SIGTERM, or the disk's trouble, on. */
-  | { readonly spared: readonly string[]; readonly from?: 'SIGTERM' | 'disk' };
+  /** At the first point that is met and none of these; `from` SIGTERM, the disk's trouble, or the end of the third worker, on. */
+  | { readonly spared: readonly string[]; readonly from?: 'SIGTERM' | 'disk' | 'worker' };
 
 /** What shall happen inside a process, and where. */
 export interface Order {
   readonly kill?: Kill;
-  readonly endWorker?: { readonly point: string; readonly nth: number } | { readonly point: string; readonly each: true };
+  readonly endWorker?:
+    | { readonly point: string; readonly nth: number }
+    | { readonly point: string; readonly each: true };
 }
 
 /** Where SQLite makes the system calls itself: by failing-disk.c. */
@@ -71,7 +73,11 @@ export function takeNotes(folder: string): Notes {
       writeFileSync(join(folder, 'disk'), trouble);
     },
     killInDatabase: (moment, skip) =>
-      failing?.kill([moment === 'sync' ? 'sync' : 'write'], moment === 'log' ? 'reseal.db-wal$' : 'reseal.db$', skip),
+      failing?.kill(
+        [moment === 'sync' ? 'sync' : 'write'],
+        moment === 'log' ? 'reseal.db-wal$' : 'reseal.db$',
+        skip,
+      ),
     mendDisk: () => {
       failing?.mend();
       rmSync(join(folder, 'disk'), { force: true });
