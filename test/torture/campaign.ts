@@ -117,7 +117,7 @@ class Campaign {
       notes,
       folder: join(options.folder, 'chores'),
       posts,
-      killedAt: () => this.#commandPoints.known().killedAt,
+      known: () => this.#commandPoints.known(),
       wrong: (words) => this.#wrong(words),
     });
   }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Queries } from '../../src/store/database.ts';
 import type { Random } from '../fuzz/random.ts';
 import type { Identity } from '../kit/pki.ts';
+import type { Known } from './plan.ts';
 import { makePost, type Post } from './posts.ts';
 import type { TortureSite } from './site.ts';
 import { type Kill, type Notes, type Ran, runCommand } from './victim.ts';
@@ -31,13 +32,13 @@ export interface Chores {
 const done =
   /already|exists|no longer|not .*waits?|is not|unknown|nothing|no .* waits|no .* in use|does not|has no|needs? |only|cannot be removed/i;
 
-/** `killedAt`: points of commands so far. `wrong` is told what should not be; `posts` gets what is injected. */
+/** `known`: points of commands so far. `wrong` is told what should not be; `posts` gets what is injected. */
 export function makeChores(d: {
   readonly site: TortureSite;
   readonly notes: Notes;
   readonly folder: string;
   readonly posts: Post[];
-  readonly killedAt: () => readonly string[];
+  readonly known: () => Known;
   readonly wrong: (words: string) => void;
 }): Chores {
   const { site, notes, posts } = d;
@@ -88,47 +89,69 @@ export function makeChores(d: {
   };
   const newKey = ['--key', 'p-256', '--yes'];
 
-  const makers: readonly ((random: Random) => Promise<Chore | null> | Chore | null)[] = [
-    inject,
-    inject,
-    () => ({ args: ['member', 'add', side.address, `added${++count}@example.net`] }),
-    async (random) => ({ args: ['member', 'remove', side.address, await member(random)] }),
-    async (random) => ({
-      args: ['member', 'set', side.address, await member(random), random.pick(['--suspend', '--resume'])],
-    }),
-    () => ({
-      args: ['member', 'import', side.address, '-'],
-      input: Buffer.from(`in${++count}@example.net\nin${++count}@example.net\n`),
-    }),
-    importCertificate,
-    importCertificate,
-    async (random) => when(await pending(random), (one) => ['cert', 'approve', one.address, one.sha256]),
-    async (random) => when(await pending(random), (one) => ['cert', 'refuse', one.address, one.sha256]),
-    () => when(gone.pop() ?? null, (address) => ['cert', 'remove', address]),
-    () => ({ args: ['key', 'rotate', side.address, ...newKey] }),
-    () => ({ args: ['key', 'rotate', side.address, '--csr', ...newKey] }),
-    () => ({ args: ['key', 'generate', service, ...newKey] }),
-    async () => when(await pair('retired'), (sha256) => ['key', 'remove', side.address, sha256, '--yes']),
-    importKey,
-    () => {
-      const address = `made${++count}@lists.example`;
-      made.push(address);
-      return { args: ['list', 'create', address, '--owner', 'olga@example.org', ...newKey] };
-    },
-    (random) => ({ args: ['list', 'set', side.address, `send.subject-tag=${random.pick(['[a]', '[b]'])}`] }),
-    (random) =>
-      when(made.length > 0 ? random.pick(made) : null, (one) => [
-        'list',
-        random.pick(['close', 'open']),
-        one,
-      ]),
-    async (random) =>
-      when(await held(random), (id) => ['queue', random.pick(['release', 'release', 'refuse', 'drop']), id]),
-    async (random) => when(await stuck(random), (id) => ['retry', id]),
-    async (random) => when(await stuck(random), (id) => ['queue', random.pick(['retry', 'drop']), id]),
-    () => ({ args: ['queue', 'retry', '--all'] }),
-    () => ({ args: ['housekeeping'] }),
-  ];
+  type Maker = (random: Random) => Promise<Chore | null> | Chore | null;
+  const makers: Readonly<Record<string, readonly Maker[]>> = {
+    inject: [inject],
+    member: [
+      () => ({ args: ['member', 'add', side.address, `added${++count}@example.net`] }),
+      async (random) => ({ args: ['member', 'remove', side.address, await member(random)] }),
+      async (random) => ({
+        args: ['member', 'set', side.address, await member(random), random.pick(['--suspend', '--resume'])],
+      }),
+      () => ({
+        args: ['member', 'import', side.address, '-'],
+        input: Buffer.from(`in${++count}@example.net\nin${++count}@example.net\n`),
+      }),
+    ],
+    cert: [
+      importCertificate,
+      importCertificate,
+      async (random) => when(await pending(random), (one) => ['cert', 'approve', one.address, one.sha256]),
+      async (random) => when(await pending(random), (one) => ['cert', 'refuse', one.address, one.sha256]),
+      () => when(gone.pop() ?? null, (address) => ['cert', 'remove', address]),
+    ],
+    key: [
+      () => ({ args: ['key', 'rotate', side.address, ...newKey] }),
+      () => ({ args: ['key', 'rotate', side.address, '--csr', ...newKey] }),
+      () => ({ args: ['key', 'generate', service, ...newKey] }),
+      async () => when(await pair('retired'), (sha256) => ['key', 'remove', side.address, sha256, '--yes']),
+      importKey,
+    ],
+    list: [
+      () => {
+        const address = `made${++count}@lists.example`;
+        made.push(address);
+        return { args: ['list', 'create', address, '--owner', 'olga@example.org', ...newKey] };
+      },
+      (random) => ({
+        args: ['list', 'set', side.address, `send.subject-tag=${random.pick(['[a]', '[b]'])}`],
+      }),
+      (random) =>
+        when(made.length > 0 ? random.pick(made) : null, (one) => [
+          'list',
+          random.pick(['close', 'open']),
+          one,
+        ]),
+    ],
+    queue: [
+      async (random) =>
+        when(await held(random), (id) => [
+          'queue',
+          random.pick(['release', 'release', 'refuse', 'drop']),
+          id,
+        ]),
+      async (random) => when(await stuck(random), (id) => ['queue', random.pick(['retry', 'drop']), id]),
+      () => ({ args: ['queue', 'retry', '--all'] }),
+    ],
+    retry: [async (random) => when(await stuck(random), (id) => ['retry', id])],
+    housekeeping: [() => ({ args: ['housekeeping'] })],
+  };
+  /** Rather of a kind that has points left. */
+  const pickMaker = (random: Random, { seen, killedAt }: Known): Maker => {
+    const left = seen.filter((point) => !killedAt.includes(point));
+    const kind = left.length > 0 && !random.once(3) ? random.pick(left).split(':')[0] : undefined;
+    return random.pick(makers[kind ?? random.pick(Object.keys(makers))] ?? [inject]);
+  };
 
   function inject(random: Random): Chore {
     const post = makePost(site, random.pick(['secret', 'signed']), random.pick(site.authors), 2000);
@@ -170,11 +193,12 @@ export function makeChores(d: {
 
   return {
     async run(random) {
-      const chore = await random.pick(makers)(random);
+      const known = d.known();
+      const chore = await pickMaker(random, known)(random);
       if (!chore) return null;
       if (chore.post) posts.push(chore.post);
       const words = chore.args.join(' ');
-      const first = await attempt(chore, { spared: d.killedAt() });
+      const first = await attempt(chore, { spared: known.killedAt });
       if (first.signal !== 'SIGKILL') {
         judge(chore, first);
         return { words, died: false };

@@ -55,7 +55,8 @@ export interface Known {
 export function planRound(random: Random, known: Known): Round {
   const fault = planFault(random, known);
   // What is put aside there is nobody's loss.
-  const breaks = fault.kind === 'end-worker' && fault.order.kill !== undefined;
+  const breaks =
+    fault.kind === 'end-worker' && fault.order.endWorker !== undefined && 'each' in fault.order.endWorker;
   const powerCut = random.once(4) && fault.kind !== 'disk' && fault.kind !== 'kill-in-database';
   return {
     fault,
@@ -68,7 +69,7 @@ export function planRound(random: Random, known: Known): Round {
     joins: random.once(4),
     specials: breaks ? ['for the side list', 'for the side list'] : specialKinds.filter(() => random.once(4)),
     // What they write is not on the disk that forgets, and they are not told that the disk is in trouble.
-    chores: powerCut || fault.kind === 'disk' ? 0 : 1 + random.below(2),
+    chores: powerCut || fault.kind === 'disk' ? 0 : 1 + random.below(3),
     ages: random.once(8),
     powerCut,
     reloads: random.once(3),
@@ -93,10 +94,17 @@ function planFault(random: Random, { seen, killedAt }: Known): Fault {
     return { kind: 'kill-in-database', moment, skip: random.below(moment === 'log' ? 60 : 3) };
   }
   if (draw < 89) {
-    const kill: Kill = { spared: killedAt, from: 'worker' };
-    // Each opening breaks: the second time it goes to quarantine.
-    if (isYoung || random.once(2))
-      return { kind: 'end-worker', order: { kill, endWorker: { point: 'amid job open', each: true } } };
+    if (isYoung || random.once(2)) {
+      // Each opening breaks: the second time it goes to quarantine.
+      const endWorker = { point: 'amid job open', each: true } as const;
+      const left = seen.filter((point) => /quarantine/i.test(point) && !killedAt.includes(point));
+      if (left.length > 0 && !random.once(3))
+        return { kind: 'end-worker', order: { kill: { point: random.pick(left), nth: 1 }, endWorker } };
+      const order: Order = random.once(2)
+        ? { endWorker }
+        : { kill: { spared: killedAt, from: 'worker' }, endWorker };
+      return { kind: 'end-worker', order };
+    }
     const jobs = seen.filter((point) => / job | worker$/.test(point));
     const point = random.pick(jobs.length > 0 ? jobs : ['before job open']);
     return { kind: 'end-worker', order: { endWorker: { point, nth: nthOf(random) } } };
