@@ -196,6 +196,33 @@ describe('a file in the certificate directory', () => {
     expect(readFileSync(join(folder, 'alice@example.org'), 'utf8')).toBe(alice.certPem);
   });
 
+  it('that the disk did not take at a start is written at the next look', async () => {
+    const { site, folder, door } = await setUp();
+    const certificate = parseCertificate(alice.certDer);
+    const binding = {
+      address: 'alice@example.org',
+      sha256: certificate.sha256,
+      state: 'in-use',
+      since: t0,
+      source: 'imported',
+      signingTime: null,
+    } as const;
+    await site.database.write(async (tx) => {
+      await upsertCertificate(
+        tx,
+        certificateRow(certificate, { source: 'imported', at: t0, signingTime: null }),
+      );
+      await bind(tx, { ...binding, purpose: 'enc' });
+    });
+    const file = join(folder, 'alice@example.org@enc');
+    // Nothing can be renamed to where a folder is.
+    mkdirSync(join(file, 'full'), { recursive: true });
+    await door.look(true);
+    rmSync(file, { recursive: true });
+    await door.look(true);
+    expect(readFileSync(file, 'latin1').trim()).toBe(alice.certPem.trim());
+  });
+
   it('is not looked for where the folder is as it was, unless asked to', async () => {
     const { site, door, folder, put } = await setUp();
     put('alice@example.org', alice.certPem);

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import { certificatesFromPem } from '../../src/pki/pem.ts';
 import { bindingsOf } from '../../src/store/bindings.ts';
 import { certificateFileName, scanDirectory } from '../../src/store/directory.ts';
@@ -104,7 +104,9 @@ export function makeAuditor(d: {
     async audit(whole) {
       // What the dead have sent and the relay has not read yet comes first.
       await relay.sink.until(() => relay.sink.connections.open === 0);
-      for (let turn = 0; turn < 5; turn++) await nextTurn();
+      // It goes on with what it had read when the connection was closed.
+      for (let heard = -1; heard !== relay.sink.commands.length; await pause(30))
+        heard = relay.sink.commands.length;
       readRelay();
       const books = readBooks(site.root, d.scratch, whole);
       const { fresh, problems } = compareCopies(books, relay, doubts);

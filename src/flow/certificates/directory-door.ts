@@ -101,8 +101,13 @@ export function openDirectoryDoor(parts: DoorParts): DirectoryDoor {
 
   /** Writes what somebody was kept from writing after he had changed a binding. */
   const catchUp = async (): Promise<void> => {
-    const failed = (detail: string) => log.warn('certificate-file-unwritten', { detail });
-    for (let count = page; count === page; ) {
+    let unwritten = 0;
+    const failed = (detail: string) => {
+      unwritten++;
+      log.warn('certificate-file-unwritten', { detail });
+    };
+    // What a full disk does not take is found again each time, and waits for the next look.
+    for (let count = page; count === page && unwritten < page; ) {
       const addresses = await changedAddresses(database.q, page);
       count = addresses.length;
       await mirrorAddresses(database.q, folder, addresses, failed);

@@ -18,7 +18,7 @@ const atOnce = 16;
 
 /**
  * The same for many addresses, durable together. With `failed`, what cannot be written (a name that no file may have)
- * is told there and does not stop the others.
+ * is told there and does not stop the others. What a disk did not take stays noted as behind, for the next time.
  */
 export async function mirrorAddresses(
   q: Queries,
@@ -30,13 +30,14 @@ export async function mirrorAddresses(
   let rest: readonly string[] = [...new Set(addresses)];
   while (rest.length > 0) {
     const changes = await changesOf(q, rest);
-    const stamps = await writeAll(q, folder, rest, failed);
+    const { stamps, behind } = await writeAll(q, folder, rest, failed);
+    for (const address of behind) changes.delete(address);
     await syncFolder(folder);
     // A start that finds them so need not read them.
     await saveFileStamps(q, { seen: stamps, gone: [] });
     await settleChanges(q, changes);
     // What another changed while these were written is written again: the last word is the database's.
-    rest = [...(await changesOf(q, rest)).keys()];
+    rest = [...(await changesOf(q, rest)).keys()].filter((address) => !behind.has(address));
   }
 }
 
@@ -45,8 +46,9 @@ async function writeAll(
   folder: string,
   addresses: readonly string[],
   failed: ((words: string) => void) | undefined,
-): Promise<FileStamp[]> {
+): Promise<{ stamps: FileStamp[]; behind: ReadonlySet<string> }> {
   const stamps: FileStamp[] = [];
+  const behind = new Set<string>();
   let next = 0;
   const work = async (): Promise<void> => {
     for (let address = addresses[next++]; address !== undefined; address = addresses[next++]) {
@@ -54,13 +56,15 @@ async function writeAll(
         stamps.push(...(await writeCertificates(folder, address, await mirrorOf(q, address))));
       } catch (error) {
         // An address that no file can be named by has none, whoever brought its certificate: what follows goes on.
-        if (!failed && !isFault(error, 'certificate-name')) throw error;
+        const isForEver = isFault(error, 'certificate-name');
+        if (!failed && !isForEver) throw error;
+        if (!isForEver) behind.add(address);
         failed?.(wordsOf(error));
       }
     }
   };
   await Promise.all(Array.from({ length: atOnce }, work));
-  return stamps;
+  return { stamps, behind };
 }
 
 async function mirrorOf(q: Queries, address: string): Promise<MirrorFile[]> {
