@@ -44,13 +44,6 @@ export function makeOld(root: string, listId: number): Promise<void> {
       .where('listId', '=', listId)
       .where('state', 'in', ['held', 'new']);
     await q.updateTable('messages').set({ receivedAt: longAgo }).where('id', 'in', waiting).execute();
-    const messages = q.selectFrom('postings').select('messageId').where('listId', '=', listId);
-    await q
-      .updateTable('ledger')
-      .set({ at: longAgo })
-      .where('event', '=', 'quarantined')
-      .where('messageId', 'in', messages)
-      .execute();
     await q.updateTable('bindings').set({ since: longAgo }).where('state', '=', 'pending').execute();
     await q.deleteFrom('notices').execute();
     await q.deleteFrom('meta').where('key', 'like', 'report.%').execute();
