@@ -66,8 +66,8 @@ async function misfitOfAll(parts: FitParts, post: ToFit): Promise<Outcome | null
 }
 
 /**
- * The same of a post that is about as large as the relays take, by its real copies: not for any member's one fits. Null as
- * well if there is none now.
+ * The same of a post that is about as large as the relays take, by its real copies: null if one of them fits, or if there
+ * is none now.
  */
 async function misfitOfSmallest(
   parts: FitParts,
