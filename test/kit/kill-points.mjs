@@ -207,7 +207,7 @@ async function nameTransactions() {
   };
 }
 
-/** `filePost in flow/decision/post`, for the line of a compiled file that calls `database.write`. */
+/** `filePost in flow/decision/post`, for the line of a compiled file that calls `database.write` or `hastily`. */
 function siteAt(file, line) {
   const lines = readFileSync(join(dist, file), 'utf8').split('\n');
   const named = (n) => {
@@ -216,7 +216,7 @@ function siteAt(file, line) {
       .findLast((one) => /^(export )?(async )?function \w|^(export )?const \w+ = |^export class/.test(one));
     return /(?:function|const|class) (\w+)/.exec(above ?? '')?.[1] ?? 'top';
   };
-  const sites = lines.flatMap((one, n) => (/database\.write\(/.test(one) ? [n + 1] : []));
+  const sites = lines.flatMap((one, n) => (/database\.(write|hastily)\(/.test(one) ? [n + 1] : []));
   const alike = sites.filter((n) => named(n) === named(line));
   const number = alike.length > 1 ? ` ${alike.indexOf(line) + 1}` : '';
   return `${named(line)}${number} in ${file.replace(/\.js$/, '')}`;
@@ -243,7 +243,7 @@ function allSites() {
     .flatMap((file) =>
       readFileSync(join(dist, file), 'utf8')
         .split('\n')
-        .flatMap((one, n) => (/database\.write\(/.test(one) ? [`commit of ${siteAt(file, n + 1)}`] : [])),
+        .flatMap((one, n) => (/database\.(write|hastily)\(/.test(one) ? [`commit of ${siteAt(file, n + 1)}`] : [])),
     )
     .sort();
 }
