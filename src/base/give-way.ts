@@ -1,38 +1,49 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** While the event loop is busy: so long is waited, and then so long may be begun what waited. */
-const times = { pauseMs: 40, openMs: 10 };
+/**
+ * While others keep the event loop busy: so long is waited, and then so long is begun what waited; or so long if nobody
+ * needed the time in between. What nobody looked at for `oldMs` tells nothing about now.
+ */
+const usual = { waitMs: 40, openMs: 10, freeMs: 200, oldMs: 30 };
 /** The part of the time that an event loop is idle which has something to spare. */
 const spare = 0.5;
 
 /**
- * For work that may wait while somebody waits for an answer. The function that is given resolves at once if the event loop
- * was idle half of the time lately; else together with all other calls, 40 ms later at most. So the work has its part of
- * the main thread however busy it is, and does it in few pieces, which share their transactions and what they wait for.
+ * For work that may wait while somebody waits for an answer. The function that is given resolves at once when it was not
+ * called lately, or the event loop was idle half of the time since; else together with all other calls, after 40 ms at
+ * most. So the work has its part of the main thread however busy it is, and does it in few pieces, which share their
+ * transactions and what they wait for.
  */
-export function openGiveWay(): () => Promise<void> {
-  let judgedAt = performance.now();
+export function openGiveWay(times: Readonly<typeof usual> = usual): () => Promise<void> {
+  let lookedAt = performance.now();
   let idleBefore = performance.nodeTiming.idleTime;
   let openUntil = 0;
   let waiting: Promise<void> | null = null;
 
-  const isBusy = (now: number): boolean => {
+  const look = (): { readonly ms: number; readonly isBusy: boolean } => {
+    const now = performance.now();
     const idle = performance.nodeTiming.idleTime;
-    const part = (idle - idleBefore) / (now - judgedAt);
-    judgedAt = now;
+    const seen = { ms: now - lookedAt, isBusy: idle - idleBefore < spare * (now - lookedAt) };
+    lookedAt = now;
     idleBefore = idle;
-    return part < spare;
+    return seen;
   };
-  const open = (): void => {
+  const openFor = (ms: number): void => {
+    openUntil = lookedAt + ms;
+  };
+  const giveWay = async (): Promise<void> => {
+    await pause(times.waitMs);
     waiting = null;
-    openUntil = performance.now() + times.openMs;
+    openFor(look().isBusy ? times.openMs : times.freeMs);
   };
   return async () => {
-    const now = performance.now();
-    if (now < openUntil) return;
-    if (waiting === null && !isBusy(now)) return open();
-    waiting ??= pause(times.pauseMs).then(open);
+    if (performance.now() < openUntil) return;
+    if (waiting === null) {
+      const { ms, isBusy } = look();
+      if (ms > times.oldMs || !isBusy) return openFor(times.openMs);
+      waiting = giveWay();
+    }
     await waiting;
   };
 }

@@ -8,6 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { brandComposed } from '../../src/base/bytes.ts';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
@@ -415,7 +416,7 @@ describe('groupCommit', () => {
     return { running, ask: groupCommit(sync) };
   }
   const turns = async () => {
-    for (let n = 0; n < 10; n++) await Promise.resolve();
+    for (let n = 0; n < 3; n++) await nextTurn();
   };
 
   it('serves all who ask before it begins, and makes later ones wait for the next', async () => {
@@ -436,6 +437,17 @@ describe('groupCommit', () => {
     running[1]?.resolve();
     await Promise.all(later);
     expect(done).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('serves all who ask in one turn of the event loop', async () => {
+    const { running, ask } = manual();
+    const first = ask();
+    for (let n = 0; n < 100; n++) await Promise.resolve();
+    const second = ask();
+    await turns();
+    expect(running).toHaveLength(1);
+    running[0]?.resolve();
+    await Promise.all([first, second]);
   });
 
   it('fails those it served and nobody after them', async () => {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { WriteAheadLog } from '../../src/store/write-ahead-log.ts';
 
@@ -11,7 +12,10 @@ function slowLog() {
       closed = true;
     },
   });
-  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+  /** The end of this turn of the event loop, at which a sync begins. */
+  const turn = async () => {
+    for (let n = 0; n < 3; n++) await nextTurn();
+  };
   return { log, waiting, turn, isClosed: () => closed };
 }
 
