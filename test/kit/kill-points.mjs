@@ -243,7 +243,9 @@ function allSites() {
     .flatMap((file) =>
       readFileSync(join(dist, file), 'utf8')
         .split('\n')
-        .flatMap((one, n) => (/database\.(write|hastily)\(/.test(one) ? [`commit of ${siteAt(file, n + 1)}`] : [])),
+        .flatMap((one, n) =>
+          /database\.(write|hastily)\(/.test(one) ? [`commit of ${siteAt(file, n + 1)}`] : [],
+        ),
     )
     .sort();
 }

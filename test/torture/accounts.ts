@@ -95,12 +95,14 @@ export function readBooks(root: string, scratch: string, whole: boolean): Books 
 
 /**
  * Holds the books against what the relay took, while the daemon is dead. Notes new doubts (copies in flight that the
- * relay had already); gives how many transactions they came in, and what should not be.
+ * relay had already); gives how many transactions they came in, and what should not be. `wasCut`: the daemon ended by itself
+ * and cut its connections; what was in flight then is given back.
  */
 export function compareCopies(
   books: Books,
   relay: TortureRelay,
   doubts: Doubts,
+  wasCut: boolean,
 ): { fresh: number; problems: string[] } {
   const problems: string[] = [];
   const known = new Set<string>();
@@ -112,7 +114,7 @@ export function compareCopies(
     const said = state === 'delivered' ? 1 : 0;
     const excess = relay.count(messageId, member) - said - (doubts.get(name) ?? 0);
     if (excess === 0) continue;
-    if (excess > 0 && state === 'in-flight') {
+    if (excess > 0 && (state === 'in-flight' || (wasCut && state === 'pending'))) {
       doubts.set(name, (doubts.get(name) ?? 0) + excess);
       fresh.add(relay.transactionOf(messageId, member));
     } else if (excess > 0) problems.push(`${name} was taken ${excess} times more than "${state}" says`);
@@ -194,10 +196,17 @@ export interface Result {
 /** Whether each member of each accepted post has his copy, or there is a word why not. `mayMiss`: he has no certificate. */
 export function settle(books: Books, posts: readonly Post[], mayMiss: (member: string) => boolean): Result {
   const rows = new Map(books.copies.map((one) => [copyName(one.messageId, one.member), one]));
+  const droppedByHand = new Set(
+    books.postings.flatMap(({ messageId, reason }) => (reason === 'by-operator' ? [messageId] : [])),
+  );
   const pairs = new Map<string, number>();
   const problems: string[] = [];
   for (const post of posts) {
     const isKnown = post.accepted.length > 0;
+    if (isKnown && post.accepted.every((id) => droppedByHand.has(id))) {
+      pairs.set('dropped by an operator', (pairs.get('dropped by an operator') ?? 0) + post.members.length);
+      continue;
+    }
     const found = post.members.filter((member) => rows.has(copyName(post.messageId, member)));
     // Without a 250 it may be there or not, but never by halves.
     if (!isKnown && found.length === 0) continue;

@@ -29,8 +29,11 @@ export interface Auditor {
   /** Before a start, and after it: what was half-written before it is gone. */
   halfWritten(): readonly string[];
   expectGone(halfWritten: readonly string[]): void;
-  /** While the daemon is dead. `whole` takes longer and looks for the secret too. */
-  audit(whole: boolean): Promise<void>;
+  /**
+   * While the daemon is dead. `whole` takes longer and looks for the secret too; `wasCut`: it may have ended by itself, with
+   * its connections cut.
+   */
+  audit(whole: boolean, wasCut?: boolean): Promise<void>;
   /** What is under way or waits for its next try. */
   unfinished(): number;
   /** How the certificate directory differs from the database; '' if it does not. */
@@ -101,7 +104,7 @@ export function makeAuditor(d: {
       const left = auditor.halfWritten().filter((name) => halfWritten.includes(name));
       if (left.length > 0) wrong(`spool/tmp has ${left.join(', ')} after the start`);
     },
-    async audit(whole) {
+    async audit(whole, wasCut = false) {
       // What the dead have sent and the relay has not read yet comes first.
       await relay.sink.until(() => relay.sink.connections.open === 0);
       // It goes on with what it had read when the connection was closed.
@@ -109,7 +112,7 @@ export function makeAuditor(d: {
         heard = relay.sink.commands.length;
       readRelay();
       const books = readBooks(site.root, d.scratch, whole);
-      const { fresh, problems } = compareCopies(books, relay, doubts);
+      const { fresh, problems } = compareCopies(books, relay, doubts, wasCut);
       inDoubt.push(fresh);
       if (fresh > connections) wrong(`${fresh} transactions in doubt, with ${connections} connections`);
       const found = [...books.problems, ...problems, ...compareLedger(books)];

@@ -168,7 +168,9 @@ class Campaign {
       this.#count('power cut with it');
       disk.cut();
     }
-    await this.#auditor.audit(index % 20 === 19);
+    // Without a memory it ends at once, and what the relay was about to answer is given back.
+    const wasCut = fault.kind === 'disk' && fault.trouble === 'log';
+    await this.#auditor.audit(index % 20 === 19, wasCut);
     const answered = posts.filter((post) => post.accepted.length > 0).length;
     if (isHunt(fault)) this.#isVain = answered === 0;
     this.#options.say(
