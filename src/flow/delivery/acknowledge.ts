@@ -12,7 +12,7 @@ export interface Acknowledgements<T> {
 /** What is done while outcomes cannot be written. */
 export interface Patience {
   readonly pauseMs: number;
-  /** So many outcomes wait for no others. */
+  /** So many outcomes wait for no others: there are no more connections that could bring one. */
   readonly enough: number;
   /** Told of each failed try. */
   troubled(error: unknown): void;

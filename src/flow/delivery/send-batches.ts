@@ -46,8 +46,7 @@ export function startBatches(parts: SendParts, isStopping: () => boolean): Batch
     (tx, entries) => writeEntries(tx, parts, entries),
     {
       pauseMs: 1000,
-      // While the disk has the answers of one half, those of the other come in.
-      enough: Math.ceil(parts.relays.connections / 2),
+      enough: parts.relays.connections,
       troubled: (error) => parts.log.error('outcomes-not-written', { detail: wordsOf(error) }),
       isOver: isStopping,
     },
