@@ -1,11 +1,16 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/**
- * While others keep the event loop busy: so long is waited, and then so long is begun what waited; or so long if nobody
- * needed the time in between. What nobody looked at for `oldMs` tells nothing about now.
- */
-const usual = { waitMs: 40, openMs: 10, freeMs: 200, oldMs: 30 };
+const usual = {
+  /** How long work waits while others keep the event loop busy. */
+  waitMs: 40,
+  /** After a wait, or a look that found nobody in need, work goes on for so long without another look. */
+  openMs: 10,
+  /** The same after a wait in which nobody needed the time. */
+  freeMs: 200,
+  /** What the event loop did since a look longer ago than this tells nothing of now. */
+  oldMs: 30,
+};
 /** The part of the time that an event loop is idle which has something to spare. */
 const spare = 0.5;
 

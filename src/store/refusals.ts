@@ -134,6 +134,7 @@ export async function isPutOffOnce(q: Queries, postingId: number): Promise<boole
     .select('id')
     .where('postingId', '=', postingId)
     .where('state', '=', 'deferred')
+    // As the index `deliveries_open` says it.
     .where('finishedAt', 'is', null)
     .where('attempts', '<=', 1)
     .limit(1)

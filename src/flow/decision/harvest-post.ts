@@ -20,8 +20,8 @@ import type { FlowParts, PostingWork } from './posting-work.ts';
 import { tellOfChange } from './tell-of-change.ts';
 
 /**
- * Files the certificates of a post's author (RULES 15, 16). A side branch: what cannot be filed is logged and keeps no
- * post from being decided.
+ * Files the certificates of a post's author, who has these `roles` on the list (RULES 15, 16). A side branch: what cannot
+ * be filed is logged and keeps no post from being decided.
  */
 export async function harvestPost(
   parts: FlowParts,

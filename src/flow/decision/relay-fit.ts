@@ -62,7 +62,8 @@ async function misfitOfAll(parts: FitParts, post: ToFit): Promise<Outcome | null
   const misfit = await parts.relays.misfit(needs(least));
   if (misfit !== null) return misfit;
   const most = mostSealedSize({ entity, signsList, header: message.bodyStart });
-  return (await parts.relays.misfit(needs(most))) && misfitOfSmallest(parts, post, needs);
+  if ((await parts.relays.misfit(needs(most))) === null) return null;
+  return misfitOfSmallest(parts, post, needs);
 }
 
 /**

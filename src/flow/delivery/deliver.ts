@@ -112,9 +112,9 @@ export function startDelivery(parts: DeliverParts): Delivery {
   const hasRoom = (posting: DuePosting): boolean => {
     const { postingId } = posting;
     const size = isLarge(posting.octets) ? 'large' : 'small';
-    const { batches, ahead } = inWork.get(postingId) ?? { batches: 0, ahead: 0 };
-    if (stopping || batches >= batchesOfPosting) return false;
-    if (ahead > 0) return ahead < batchesAhead[size];
+    const own = inWork.get(postingId);
+    if (stopping || (own && own.batches >= batchesOfPosting)) return false;
+    if (own && own.ahead > 0) return own.ahead < batchesAhead[size];
     const alike = [...inWork.values()].filter(
       (one) => one.ahead > 0 && isLarge(one.posting.octets) === isLarge(posting.octets),
     );

@@ -45,6 +45,7 @@ export interface Outgoing {
   inClear(permit: ClearPermit): Promise<{ readonly head: Buffer; readonly body: ClearBytes }>;
 }
 
+/** As good as any other to see how much a signature adds. */
 const anyEntity = Buffer.from('Content-Type: text/plain\r\n\r\nx\r\n');
 
 /** With what and how the list signs, and the certificate (SHA-256) for the ledger. */

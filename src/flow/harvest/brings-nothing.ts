@@ -2,7 +2,7 @@ import { identifies } from '../../cms/identifier.ts';
 import { type Certificate, mayServe, parseCertificate } from '../../pki/certificate.ts';
 import type { AuthorSignature } from '../../smime/author-signature.ts';
 import type { Purpose } from '../../store/schema.ts';
-import { hour } from './harvest.ts';
+import { mostAheadMs } from './harvest.ts';
 
 /**
  * Whether all that a verified signature brings is in use for its author already, so that `decideHarvest` would file
@@ -18,7 +18,7 @@ export function bringsNothing(d: {
 }): boolean {
   const { address, signature, inUse } = d;
   const { preference, signingTime, others } = signature;
-  if (others.length > 0 || (signingTime ?? 0) > d.receivedAt + hour) return false;
+  if (others.length > 0 || (signingTime ?? 0) > d.receivedAt + mostAheadMs) return false;
   const signer = read(signature.certificate);
   if (signer.addresses.some((one) => one !== address)) return false;
   if (!mayServe(signer, 'encrypt') || inUse.enc !== signer.sha256) return false;

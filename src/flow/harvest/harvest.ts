@@ -71,7 +71,7 @@ export interface HarvestFacts {
 }
 
 /** How far ahead of the receipt a signature may say that it was made. */
-export const hour = 3_600_000;
+export const mostAheadMs = 3_600_000;
 /** Certificates that may wait for one address and purpose: an attacker could bring one with each mail. */
 const mostWaiting = 5;
 
@@ -182,7 +182,7 @@ function file(
   const time = facts.signature.signingTime ?? 0;
   const isInUse = current?.sha256 === certificate.sha256;
   if (list.policy.harvest === 'off' && !isInUse) return filed('skip', 'off');
-  if (time > facts.receivedAt + hour) return filed('skip', 'future');
+  if (time > facts.receivedAt + mostAheadMs) return filed('skip', 'future');
   if (isInUse) return filed('skip', 'already-known');
   if (current && time < current.signingTime) return filed('skip', 'older');
   // What an old mail says of a key was said before the key was changed.

@@ -17,7 +17,7 @@ const gatherMs = 10;
 
 /**
  * Has arrivals taken in by `takeIn`, which must not reject: those that come while it works are its next group. `giveWay` is
- * awaited before each.
+ * awaited before each group.
  */
 export function openArrivals(
   takeIn: (group: readonly Arrival[]) => Promise<void>,
