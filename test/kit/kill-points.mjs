@@ -1,7 +1,9 @@
 // Loaded before the program (`node --import …/kill-points.mjs dist/cli/main.js serve`): names the moments at which a process may
 // die or its disk fail, and makes it happen at one of them. RESEAL_KILL_POINTS is the order, as JSON:
+//   root   folder of the site; without it nothing is named
 //   seen   file to which each named point is added when it is met the first time
-//   disk   file that says what is wrong with the disk now, if anything: `full`, `fsync` or `log`
+//   disk   file that says what is wrong with the disk now, if anything: `full`, `fsync`, `log`, or `io`, which failing-disk.c
+//          brings about
 //   fired  file that is told when the order was carried out
 //   who    stands before each name: points of a command are not the daemon's
 //   kill   {point, nth}: SIGKILL of this process at the n-th time that this point is met; or {spared}: at the first

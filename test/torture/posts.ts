@@ -8,7 +8,7 @@ import { cmsEntity, headerOf, mailOf, textEntity } from '../kit/smime-mime.ts';
 import { sendMail } from '../kit/smtp-send.ts';
 import type { TortureList, TortureSite } from './site.ts';
 
-/** What is posted: encrypted, in clear (signed or not), to many, somebody's certificate, and what must be refused. */
+/** What is posted: encrypted, in clear (signed or not), to many, somebody's certificate, what must be refused, and what is no post to all. */
 export type PostKind = 'secret' | 'signed' | 'clear' | 'wide' | 'certificate' | 'stranger' | 'other';
 
 /** A message that somebody sends, and what he was told. */
