@@ -130,7 +130,7 @@ export async function inUseMany(
   return found;
 }
 
-/** The certificates that the address uses, by SHA-256. */
+/** SHA-256 of the certificate that the address uses for each purpose; of those that are revoked or refused there is none. */
 export async function inUseFor(q: Queries, address: string): Promise<Partial<Record<Purpose, string>>> {
   const rows = await q
     .selectFrom('bindings as b')
