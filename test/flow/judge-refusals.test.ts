@@ -248,6 +248,19 @@ describe('whose doing a refusal is', () => {
     },
   );
 
+  it('the relay\u2019s within the hour, beside a copy whose own relay is down for days', async () => {
+    const { site, list } = await setUp();
+    const down = said('deferred', 421, '4.3.2', { relayDown: true, relay: 'other.example:25' });
+    const posting = await posted(site, list, 'm1', { [a]: unknown, [b]: unknown, [c]: down });
+    site.clock.pass(10 * 60_000);
+    await answer(site, posting, { [c]: down });
+    expect(await verdicts(site, posting)).toEqual([`${a} null`, `${b} null`]);
+    site.clock.pass(60 * 60_000);
+    await answer(site, posting, { [c]: down });
+    expect(await verdicts(site, posting)).toEqual([`${a} relay`, `${b} relay`]);
+    expect(events(site)).toEqual(['postmaster@lists.example: the relay refuses posts']);
+  });
+
   it('the relay\u2019s at once, beside a copy that is put off, if it refuses the message', async () => {
     const { site, list } = await setUp();
     const denied = said('refused', 554, '5.7.1', { command: 'MAIL', ofRecipient: false });

@@ -14,6 +14,8 @@ export interface JudgeParts extends NoticeParts {
   readonly postmaster: string;
 }
 
+/** How long a copy that was not tried again keeps the others from being judged: where its relay is down, it counts no tries. */
+const patienceMs = 3_600_000;
 /** How often the postmaster is told of one kind of refusal by the relay. */
 const alertEveryMs = dayMs;
 /** Replies that he reads; `explain` has all. */
@@ -22,7 +24,7 @@ const mostReplies = 5;
 /**
  * Judges the refused copies of a posting, when none of its copies is under way: a refusal counts against its member, unless it
  * speaks of the message or our session, or all copies that the relay answered for good, and there are two at least, were refused
- * alike while those that were put off were tried again; that is the relay's doing, and the postmaster is told, once
+ * alike while those that were put off were tried again, or an hour went by; that is the relay's doing, and the postmaster is told, once
  * a day for each reply code. Each refusal is judged once, but for those that counted against members until the last copy
  * showed what they have in common: what followed from them is taken back.
  */
@@ -37,15 +39,16 @@ export async function judgeRefusals(parts: JudgeParts, postingId: number): Promi
   const nobody = (await countStayed(q, postingId)) === 0;
   const all = await refusalsOf(q, postingId);
   const isAllAlike = nobody && areAlike(all);
+  const now = parts.clock.now();
   // Two unknown mailboxes beside a greylisted one are no fault of the relay: the next try shows whether it takes that copy. Not
   // longer: of one that is put off for days the postmaster would hear as late that nothing goes.
-  if (isAllAlike && all.some((one) => one.ofRecipient === 1) && (await isPutOffOnce(q, postingId))) return;
+  const mayWait = isAllAlike && all.some((one) => one.ofRecipient === 1);
+  if (mayWait && open.every((one) => now < one.at + patienceMs) && (await isPutOffOnce(q, postingId))) return;
   // Copies come back one by one: the last of them shows what those before it, counted against members, have in common.
   const ofRelay = isAllAlike ? all : open.filter((one) => one.ofRecipient === 0);
   const ofMembers = open.filter((one) => !ofRelay.includes(one) && one.ofRecipient === 1);
   const copies = Object.values(await countByState(q, { postingId })).reduce((sum, count) => sum + count, 0);
   const ids = (rows: readonly RefusalRow[]): number[] => rows.map((row) => row.deliveryId);
-  const now = parts.clock.now();
   const told = await database.write(async (tx) => {
     const acquitted = ofRelay.filter((one) => one.verdict === 'member');
     await judge(tx, ids(ofRelay), 'relay');
