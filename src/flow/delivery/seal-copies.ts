@@ -7,11 +7,11 @@ import type { Addressed, CryptoWorkers, FindSealKeys, SealSession } from '../../
 import { isLarge } from '../../smtp/large.ts';
 
 /**
- * The own lines of a sealed copy and how to get the shared rest, or why a key could not be used. `at` are the places of
- * those whom it is for among the recipients.
+ * The own lines of a sealed copy and how to get the shared rest, which is as long for all of one cipher and phase; or why a
+ * key could not be used. `at` are the places of those whom it is for among the recipients.
  */
 export type SealedCopy = { readonly at: readonly number[] } & (
-  | { readonly head: Buffer; readonly lines: () => Promise<SealedBytes> }
+  | { readonly head: Buffer; readonly phase: Phase; readonly lines: () => Promise<SealedBytes> }
   | { readonly unusable: string }
 );
 
@@ -151,7 +151,8 @@ export function sealPosting(
     const copies = inOrder.map((one): SealedCopy => {
       const at = one.at.map((place) => asked[place] ?? -1);
       if ('unusable' in one) return { at, unusable: one.unusable };
-      return { at, head: one.head, lines: () => linesOf(opened, one.phase) };
+      const { head, phase } = one;
+      return { at, head, phase, lines: () => linesOf(opened, phase) };
     });
     return [...none, ...copies];
   };
