@@ -103,7 +103,7 @@ describe.skipIf(!needs('openssl', hasProgram('openssl')))('the bench', () => {
     (args) => {
       const { status, stderr } = bench(...args);
       expect(status).toBe(64);
-      expect(stderr).toContain('usage: bench [--quick] [--json]');
+      expect(stderr).toContain('usage: npm run bench -- [--quick] [--json]');
     },
   );
 });

@@ -9,6 +9,7 @@ import type { Log } from '../base/log.ts';
 import { every } from '../base/repeat.ts';
 import type { Site } from '../config/site.ts';
 import { takeCare } from '../flow/care/care.ts';
+import { jumpOfClock } from '../flow/care/clock-jump.ts';
 import { useAgain } from '../flow/certificates/best-certificate.ts';
 import { openDirectoryDoor } from '../flow/certificates/directory-door.ts';
 import { startDelivery } from '../flow/delivery/deliver.ts';
@@ -62,6 +63,8 @@ export async function startApp(
   const lock = lockSpool(join(site.spool, 'lock'), { pid: process.pid, boot, since: clock.now() });
   await ensureService(database.q, { address: site['service.address'], createdAt: clock.now() });
   await recover({ database, spool, log, boot, now: clock.now() });
+  // Before anything is in flight: a jump shows only from one look at the clock to the next.
+  await jumpOfClock(database.q, clock.now());
 
   const unique = () => randomBytes(12).toString('hex');
   const delivering = makeBell();

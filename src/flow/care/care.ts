@@ -71,7 +71,7 @@ export async function takeCare(parts: CareParts): Promise<Cared> {
       reports: () => ofLists((list) => reportToOwners(parts, list)),
       warnings: async () =>
         isTimeSure ? forgetNotices(q, { kind: endingNotice, before: now - warningKeptMs }) : 0,
-      ...houseWork(parts, lists, { isTimeSure }),
+      ...houseWork(parts, lists, { now, isTimeSure }),
       // Last: what is fetched may be long in coming.
       evidence: parts.evidence.keep,
     },

@@ -43,15 +43,15 @@ const longestBounceMs = 365 * dayMs;
  * The work that ends what waited too long and forgets what is over, in order: held copies past their time, posts that no
  * moderator answered, what stayed in quarantine, leases of attempts that nobody wrote down, copies put off by a clock that
  * was ahead, postings that are over, files that serve nothing any more, rows and ledger beyond `retention`. Each piece gives
- * how much. Unless `isTimeSure` (`jumpOfClock`) nothing ends, is freed or forgotten by its age.
+ * how much. Unless `isTimeSure` (`jumpOfClock`) nothing ends, is freed or forgotten by its age at `now`: the time that was
+ * judged, for the clock may have jumped since.
  */
 export function houseWork(
   parts: HousekeepingParts,
   lists: readonly ListContext[],
-  { isTimeSure }: { readonly isTimeSure: boolean },
+  { now, isTimeSure }: { readonly now: number; readonly isTimeSure: boolean },
 ) {
   const { database, spool, node } = parts;
-  const now = parts.clock.now();
   const before = now - parts.retentionMs;
   const byAge = (work: () => Promise<number>) => (isTimeSure ? work : async () => 0);
   return {
