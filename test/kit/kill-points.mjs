@@ -99,7 +99,9 @@ function placeOf(path) {
   if (place.startsWith('..')) return null;
   return place
     .split('/')
-    .map((name) => (/^\d|^[0-9A-Z]{20,}$|@|\.tmp$|^\.new-/.test(name) ? '*' : name))
+    .map((name) =>
+      /^\d|^[0-9A-Z]{20,}$|@|\.tmp$|^\.new-/.test(name) ? '*' : name.replace(/\.retired-.*/, '.retired-*'),
+    )
     .join('/');
 }
 
