@@ -163,3 +163,35 @@ export async function verifyEntity(ca: Identity, entity: Buffer): Promise<Buffer
 export async function readCopy(ca: Identity, member: Identity, copy: Buffer): Promise<Buffer> {
   return verifyEntity(ca, await openCopy(member, copy));
 }
+
+/** What a mail server says of a copy that it took and that came to nothing, from its Content-Type on (RFC 3464). */
+export function failureReport(d: {
+  readonly member: string;
+  /** Of the copy. */
+  readonly messageId: string;
+  readonly status?: string;
+  readonly action?: string;
+}): Buffer {
+  const { member, messageId, status = '5.1.1', action = 'failed' } = d;
+  const report = [
+    'Content-Type: multipart/report; report-type=delivery-status; boundary="b"',
+    '',
+    '--b',
+    'Content-Type: message/delivery-status',
+    '',
+    'Reporting-MTA: dns; mx.example',
+    '',
+    `Final-Recipient: rfc822; ${member}`,
+    `Action: ${action}`,
+    `Status: ${status}`,
+    'Diagnostic-Code: smtp; 550 no such user here',
+    '',
+    '--b',
+    'Content-Type: text/rfc822-headers',
+    '',
+    `Message-ID: ${messageId}`,
+    '--b--',
+    '',
+  ];
+  return Buffer.from(report.join('\r\n'));
+}

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { headerOf } from '../kit/smime-mime.ts';
-import { clearPost } from './posts.ts';
+import { clearPost, failureReport } from './posts.ts';
 import { type List, makeWorld, type Sent, until, type World } from './world.ts';
 
 let world: World;
@@ -34,32 +34,17 @@ interface Report {
 
 /** What a mail server sends back when the copy it took comes to nothing. */
 function sendReport(list: List, d: Report): Promise<Sent> {
-  const { status = '5.1.1', action = 'failed', to = list.at('bounces') } = d;
-  const report = [
+  const { for: member = 'forwarded@elsewhere.example', messageId = '<nobody.knows@it.example>' } = d;
+  const { to = list.at('bounces'), from = '', ...said } = d;
+  const header = [
     'From: MAILER-DAEMON@mx.example',
     `To: ${to}`,
     'Subject: Undelivered Mail Returned to Sender',
     'MIME-Version: 1.0',
-    'Content-Type: multipart/report; report-type=delivery-status; boundary="b"',
-    '',
-    '--b',
-    'Content-Type: message/delivery-status',
-    '',
-    'Reporting-MTA: dns; mx.example',
-    '',
-    `Final-Recipient: rfc822; ${d.for ?? 'forwarded@elsewhere.example'}`,
-    `Action: ${action}`,
-    `Status: ${status}`,
-    'Diagnostic-Code: smtp; 550 no such user here',
-    '',
-    '--b',
-    'Content-Type: text/rfc822-headers',
-    '',
-    `Message-ID: ${d.messageId ?? '<nobody.knows@it.example>'}`,
-    '--b--',
     '',
   ];
-  return world.send(Buffer.from(report.join('\r\n')), to, d.from ?? '');
+  const report = failureReport({ ...said, member, messageId });
+  return world.send(Buffer.concat([Buffer.from(header.join('\r\n')), report]), to, from);
 }
 
 async function scoreOf(list: List, address: string): Promise<number> {

@@ -4,7 +4,7 @@ import { onTestFinished } from 'vitest';
 import type { Envelope } from '../../src/mime/envelope.ts';
 import type { CertificateRow } from '../../src/store/certificates.ts';
 import { type Database, type OpenOptions, openDatabase } from '../../src/store/database.ts';
-import { insertDeliveries, type NewDelivery } from '../../src/store/deliveries.ts';
+import { insertDeliveries, type NewDelivery, pendingDelivery } from '../../src/store/deliveries.ts';
 import { createList } from '../../src/store/lists.ts';
 import { insertMessages, type NewMessage } from '../../src/store/messages.ts';
 import { postingsOf } from '../../src/store/postings.ts';
@@ -79,17 +79,7 @@ export async function post(
 export const memberName = (n: number): string => `m${String(n).padStart(5, '0')}@example.org`;
 
 export function copy(postingId: number, member: string, change: Partial<NewDelivery> = {}): NewDelivery {
-  return {
-    postingId,
-    member,
-    state: 'pending',
-    reason: null,
-    detail: null,
-    nextAt: t0,
-    createdAt: t0,
-    expiresAt: t0 + 5 * day,
-    ...change,
-  };
+  return { ...pendingDelivery(postingId, member, { at: t0, lifetimeMs: 5 * day }), ...change };
 }
 
 /** `count` pending copies of a posting. */

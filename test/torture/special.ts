@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { formatEnvelopeLine } from '../../src/mime/envelope.ts';
 import { certificateFileName } from '../../src/store/directory.ts';
 import { newId } from '../../src/store/spool.ts';
-import { clearPost, openCopy, postHeaders, signatureDer, signedBy } from '../e2e/posts.ts';
+import { clearPost, failureReport, openCopy, postHeaders, signatureDer, signedBy } from '../e2e/posts.ts';
 import type { Random } from '../fuzz/random.ts';
 import { type Identity, makeCa, type TestCa } from '../kit/pki.ts';
 import { derOf, withCrls } from '../kit/revocation.ts';
@@ -178,28 +178,8 @@ export async function makeSpecials(d: {
   return { make: async (kind, random) => makers[kind](random) };
 }
 
-/** What a mail server sends back when the copy it took comes to nothing (RFC 3464). */
+/** What a mail server sends back when the copy it took comes to nothing. */
 function returnedMail(to: string, member: string, messageId: string): Post {
-  const report = [
-    'Content-Type: multipart/report; report-type=delivery-status; boundary="b"',
-    '',
-    '--b',
-    'Content-Type: message/delivery-status',
-    '',
-    'Reporting-MTA: dns; mx.example',
-    '',
-    `Final-Recipient: rfc822; ${member}`,
-    'Action: failed',
-    'Status: 5.1.1',
-    'Diagnostic-Code: smtp; 550 no such user here',
-    '',
-    '--b',
-    'Content-Type: text/rfc822-headers',
-    '',
-    `Message-ID: ${messageId}`,
-    '--b--',
-    '',
-  ];
-  const entity = Buffer.from(report.join('\r\n'));
+  const entity = failureReport({ member, messageId });
   return otherMail('', to, mailOf(postHeaders('MAILER-DAEMON@mx.example', to), entity));
 }
