@@ -134,14 +134,13 @@ export function startDelivery(parts: DeliverParts): Delivery {
       leaseMs,
     });
     waiting.delete(postingId);
-    const before = inWork.get(postingId);
-    if (before) before.isFull = rows.length === batchSize;
+    const own = inWork.get(postingId) ?? { posting, batches: 0, ahead: 0, isFull: false };
+    own.isFull = rows.length === batchSize;
     if (rows.length === 0) {
       following.add(postingId);
       return;
     }
     following.delete(postingId);
-    const own = before ?? { posting, batches: 0, ahead: 0, isFull: rows.length === batchSize };
     inWork.set(postingId, own);
     own.batches++;
     own.ahead++;
